@@ -1,0 +1,1 @@
+"""The words that pass between stages; numpy and the standard library only."""

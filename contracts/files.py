@@ -1,0 +1,121 @@
+"""Bytes to disk and back, safely: whole or not at all, hashed, bounded, contained."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from minuet.contracts.errors import DamagedError, RequestError
+
+CHUNK = 1 << 20
+MAX_JSON_BYTES = 16 << 20  # a manifest or report; hostile files claim more
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal, read in chunks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def contained(root: Path, name: str) -> Path:
+    """The path that a relative posix name means below root.
+
+    Raises:
+        DamagedError: the name is absolute, climbs out of root, or leaves it through a link.
+    """
+    pure = PurePosixPath(name)
+    if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name:
+        raise DamagedError(f"{root}: the file name {name!r} points outside its folder; refused.")
+    path = root.joinpath(*pure.parts)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise DamagedError(f"{root}: the file name {name!r} leaves its folder by a link; refused.")
+    return path
+
+
+@contextlib.contextmanager
+def disk_errors(what: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden place into one clear message."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RequestError(
+                f"{what}: the disk is full; nothing was left half-written. "
+                "Free some space and run the same command again."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise RequestError(
+                f"{what}: writing is not permitted; choose another place."
+            ) from error
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all (temporary neighbour, fsync, rename)."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all; the same value gives the same bytes."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Read bounded JSON.
+
+    Raises:
+        DamagedError: missing, too large, truncated, or not JSON.
+    """
+    try:
+        if path.stat().st_size > max_bytes:
+            raise DamagedError(f"{path}: larger than {max_bytes >> 20} MiB; refused.")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path}: missing.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DamagedError(f"{path}: not readable as JSON ({error}); get a fresh copy.") from error
+
+
+@contextlib.contextmanager
+def write_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """A temporary neighbour that becomes `path` when the block ends well, and vanishes if not."""
+    if path.exists() and not replace:
+        raise RequestError(f"{path}: exists already; choose another name or remove it.")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield staging
+            staging.chmod(0o755)
+            old = path.with_name(f".{path.name}.old") if path.exists() else None
+            if old:
+                shutil.rmtree(old, ignore_errors=True)
+                path.rename(old)
+            staging.rename(path)
+            if old:
+                shutil.rmtree(old, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise

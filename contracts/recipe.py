@@ -1,0 +1,156 @@
+"""What a distillation was asked for: a checked value from a plain mapping."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from minuet.contracts.errors import RequestError
+
+SCHEMA = 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taste:
+    """What one teacher is fed, and what it is told to care about: its difference from others.
+
+    The first four multiply how often such clips are drawn; weights replace single loss weights.
+    """
+
+    big: float = 1.0  # amplitude above rest
+    gentle: float = 1.0  # amplitude below rest
+    things: float = 1.0  # stickers that are no named character
+    dressed: float = 1.0  # with an accessory
+    recolour: float = 0.35
+    scale: tuple[float, float] = (0.8, 1.25)
+    forget: float = 0.1  # captions left empty
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One training: from what, on how many clips, how fast."""
+
+    size: str
+    clips: int
+    init: str = ""  # "", a stage's name, or a student folder
+    batch: int = 12
+    learning_rate: float = 1.2e-3
+    warmup_clips: int = 720
+    levels: tuple[float, ...] = ()  # train at these noise levels alone; none: at all of them
+    taste: Taste = field(default_factory=Taste)
+
+    def __post_init__(self) -> None:
+        if self.clips < 0 or self.batch < 1 or not 0 < self.learning_rate < 1:
+            raise ValueError(
+                f"clips >= 0, batch >= 1 and 0 < learning_rate < 1 are needed, got {self.clips}, "
+                f"{self.batch} and {self.learning_rate}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ensemble:
+    """How the teachers animate the request set."""
+
+    stickers: int
+    steps: int = 16
+    guidance: float = 1.5
+    shift: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curate:
+    """What a candidate needs, to be kept."""
+
+    motion: float = 0.5  # the judge's probability of the asked motion
+    moved: tuple[float, float] = (0.3, 3.0)  # motion, as a ratio to the median of its kind
+    seam: float = 2.5  # the step over the loop's seam over the mean step
+    paint: float = 0.25  # share of the sticker's pixels that are painted, not moved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """Step and guidance distillation: the sampler the student ends with."""
+
+    clips: int
+    levels: tuple[float, ...] = (1.0, 0.6, 0.0)
+    batch: int = 12
+    learning_rate: float = 4e-4
+    world_share: float = 0.5  # of the batches; the rest are kept candidates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Teachers to student, in order."""
+
+    name: str
+    seed: int
+    clips: int  # of the world, rendered
+    base: Stage | None
+    teachers: Mapping[str, Stage]
+    ensemble: Ensemble
+    curate: Curate
+    student: Stage
+    steps: Steps
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.schema > SCHEMA:
+            raise ValueError(f"schema {self.schema} is newer than {SCHEMA}; upgrade minuet")
+        if not self.teachers:
+            raise ValueError("at least one teacher is needed")
+
+
+def recipe_from(value: Any, where: str) -> Recipe:
+    """A plain mapping, as YAML gives it -> a recipe.
+
+    Raises:
+        RequestError: with the field that is wrong.
+    """
+    return _build(Recipe, value, where)
+
+
+def _build(kind: type[T], value: Any, where: str) -> T:
+    """A dataclass from a mapping; every field by its own type."""
+    if not isinstance(value, Mapping):
+        raise RequestError(f"{where}: a mapping is needed, {type(value).__name__} was found.")
+    rows = cast(Mapping[str, Any], value)
+    hints = get_type_hints(kind)
+    unknown = sorted(set(rows) - set(hints))
+    if unknown:
+        raise RequestError(f"{where}: unknown fields {unknown}; known: {sorted(hints)}.")
+    for spec in fields(cast(Any, kind)):
+        bare = spec.default is MISSING and spec.default_factory is MISSING
+        if bare and spec.name not in rows:
+            raise RequestError(f"{where}: the field {spec.name!r} is missing.")
+    made = {name: _convert(hints[name], rows[name], f"{where}: {name}") for name in rows}
+    try:
+        return kind(**made)
+    except ValueError as error:
+        raise RequestError(f"{where}: {error}.") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """One value by its type."""
+    if get_origin(hint) is not None and type(None) in get_args(hint):
+        if value is None:
+            return None
+        hint = next(arg for arg in get_args(hint) if arg is not type(None))
+    if is_dataclass(hint):
+        return _build(cast(type[Any], hint), value, where)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise RequestError(f"{where}: a list of numbers is needed, got {value!r}.")
+        rows = cast(list[Any], value)
+        return tuple(_convert(float, row, where) for row in rows)
+    if get_origin(hint) is not None:
+        if not isinstance(value, Mapping):
+            raise RequestError(f"{where}: a mapping is needed, got {value!r}.")
+        inner = get_args(hint)[1]
+        table = cast(Mapping[str, Any], value)
+        return {name: _convert(inner, row, f"{where}.{name}") for name, row in table.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or isinstance(value, bool) and hint is not bool:
+        raise RequestError(f"{where}: {hint.__name__} is needed, got {value!r}.")
+    return value

@@ -1,0 +1,83 @@
+"""Samples, machine, artifact: one measured run. Verdicts are computed from it, never stored."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from minuet.contracts.errors import DamagedError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the numbers depend on besides the artifact."""
+
+    cpu: str
+    cores: int
+    memory_mib: int
+    os: str
+    python: str
+    governor: str = "unknown"
+    load_1min: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One artifact on one runtime: every sample kept, in order."""
+
+    artifact: str  # e.g. onnx-fp32
+    artifact_sha256: str
+    runtime: str
+    runtime_version: str
+    threads: int
+    samples_ms: dict[str, tuple[float, ...]]  # "load", "first", "total", and one key a stage
+    peak_rss_mib: float | None
+    bytes_on_disk: int
+    steps: int
+    nfe: int  # network evaluations a clip: steps x guidance passes
+    macs: float | None  # multiply-accumulates a clip, from the program
+    refusal: str = ""  # why it was not run; then samples are empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What one `minuet bench` measured."""
+
+    bundle: str
+    machine: Machine
+    runs: tuple[Run, ...]
+    clock_resolution_ns: float
+    minuet: str
+    seed: int
+    schema: int = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain value."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> "Report":
+        """The reverse of to_json.
+
+        Raises:
+            DamagedError: not a report, or a newer schema.
+        """
+        if not isinstance(value, Mapping):
+            raise DamagedError(f"{where}: not a minuet report.")
+        schema = value.get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise DamagedError(f"{where}: written by a newer minuet (schema {schema}); upgrade.")
+        try:
+            fields = {name: value[name] for name in cls.__dataclass_fields__}
+            fields["machine"] = Machine(**value["machine"])
+            fields["runs"] = tuple(_run(row) for row in value["runs"])
+            return cls(**fields)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamagedError(f"{where}: damaged report ({error!r}); measure again.") from error
+
+
+def _run(row: Mapping[str, Any]) -> Run:
+    samples = {name: tuple(values) for name, values in row["samples_ms"].items()}
+    return Run(**{**row, "samples_ms": samples})

@@ -1,0 +1,1 @@
+"""A procedural world of animated stickers with ground truth: spec -> clip, flow, parts."""
