@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from minuet.contracts.errors import DamagedError
 from minuet.contracts.tensors import Signature
@@ -88,17 +88,18 @@ class Manifest:
         """
         if not isinstance(value, Mapping):
             raise DamagedError(f"{where}: not a bundle manifest.")
-        schema = value.get("schema")
+        rows = cast(Mapping[str, Any], value)
+        schema = rows.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise DamagedError(
                 f"{where}: written by a newer minuet (schema {schema}, this one reads {SCHEMA}); "
                 "upgrade minuet."
             )
         try:
-            fields = {name: value[name] for name in cls.__dataclass_fields__}
-            fields["signature"] = Signature.from_json(value["signature"])
-            fields["files"] = _files(value["files"])
-            fields["artifacts"] = tuple(_artifact(row) for row in value["artifacts"])
+            fields: dict[str, Any] = {name: rows[name] for name in cls.__dataclass_fields__}
+            fields["signature"] = Signature.from_json(rows["signature"])
+            fields["files"] = _files(rows["files"])
+            fields["artifacts"] = tuple(_artifact(row) for row in rows["artifacts"])
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DamagedError(f"{where}: damaged manifest ({error!r}); export again.") from error

@@ -23,7 +23,7 @@ class Clip:
     source: str = "world"  # the world, or the teacher's name
     seed: int = 0
     kept_by: str = ""  # the judge or annotator that kept it; "" before curation
-    scores: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
         shape, dtype = self.frames_THWC.shape, self.frames_THWC.dtype

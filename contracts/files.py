@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -42,7 +42,7 @@ def contained(root: Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def disk_errors(what: Path) -> Iterator[None]:
+def disk_errors(what: Path) -> Generator[None]:
     """Turn a full disk or a forbidden place into one clear message."""
     try:
         yield
@@ -99,7 +99,7 @@ def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
 
 
 @contextlib.contextmanager
-def write_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
+def write_folder(path: Path, *, replace: bool = True) -> Generator[Path]:
     """A temporary neighbour that becomes `path` when the block ends well, and vanishes if not."""
     if path.exists() and not replace:
         raise RequestError(f"{path}: exists already; choose another name or remove it.")

@@ -24,7 +24,7 @@ class Taste:
     recolour: float = 0.35
     scale: tuple[float, float] = (0.8, 1.25)
     forget: float = 0.1  # captions left empty
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

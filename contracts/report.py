@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from minuet.contracts.errors import DamagedError
 
@@ -20,7 +20,7 @@ class Machine:
     python: str
     governor: str = "unknown"
     load_1min: float = 0.0
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +66,14 @@ class Report:
         """
         if not isinstance(value, Mapping):
             raise DamagedError(f"{where}: not a minuet report.")
-        schema = value.get("schema")
+        rows = cast(Mapping[str, Any], value)
+        schema = rows.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise DamagedError(f"{where}: written by a newer minuet (schema {schema}); upgrade.")
         try:
-            fields = {name: value[name] for name in cls.__dataclass_fields__}
-            fields["machine"] = Machine(**value["machine"])
-            fields["runs"] = tuple(_run(row) for row in value["runs"])
+            fields: dict[str, Any] = {name: rows[name] for name in cls.__dataclass_fields__}
+            fields["machine"] = Machine(**rows["machine"])
+            fields["runs"] = tuple(_run(row) for row in rows["runs"])
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DamagedError(f"{where}: damaged report ({error!r}); measure again.") from error
@@ -80,4 +81,5 @@ class Report:
 
 def _run(row: Mapping[str, Any]) -> Run:
     samples = {name: tuple(values) for name, values in row["samples_ms"].items()}
-    return Run(**{**row, "samples_ms": samples})
+    fields: dict[str, Any] = {**row, "samples_ms": samples}
+    return Run(**fields)

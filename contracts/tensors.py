@@ -69,6 +69,7 @@ class Signature:
         """The reverse of to_json."""
 
         def specs(rows: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-            return tuple(TensorSpec(**{**row, "shape": tuple(row["shape"])}) for row in rows)
+            shaped: list[dict[str, Any]] = [{**r, "shape": tuple(r["shape"])} for r in rows]
+            return tuple(TensorSpec(**row) for row in shaped)
 
         return cls(inputs=specs(value["inputs"]), outputs=specs(value["outputs"]))

@@ -1,0 +1,1 @@
+"""Artifacts -> measurements -> verdicts: latency, memory, size and quality, with their doubt."""

@@ -1,0 +1,1 @@
+"""Large, slow teachers become a small, few-step student."""

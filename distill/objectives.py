@@ -1,0 +1,53 @@
+"""What a training step learns: flow matching on known clips, or a teacher's answers."""
+
+# Shapes: as in batch.py.
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from minuet.distill.augment import Augment, Mirror, augmented
+from minuet.distill.batch import Batch
+from minuet.distill.losses import Weights, composition_losses, total
+from minuet.distill.path import draw_levels, noised
+from minuet.models.compose import Fields
+from minuet.models.denoiser import Denoiser
+
+
+def fields_at(
+    network: Denoiser, noisy_BTCHW: Tensor, t_B: Tensor, batch: Batch, *, bfloat16: bool
+) -> Fields:
+    """The network's answer in float32; inside, bfloat16 where that is faster."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        context = network.encode(batch.sticker_BCHW, batch.tokens_BL)
+        answer = network.fields(noisy_BTCHW, t_B, batch.sticker_BCHW, context)
+    return answer.float()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowMatching:
+    """Lipman et al. 2022 (arXiv 2210.02747), eq. 23, with the clean clip as the target."""
+
+    augment: Augment
+    mirror: Mirror
+    weights: Weights
+    levels: Sequence[float] = ()  # none: all of them; else these alone, as often as they stand here
+    bfloat16: bool = True
+
+    def __call__(
+        self, network: nn.Module, batch: Batch, rng: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        assert isinstance(network, Denoiser)
+        batch = augmented(batch, self.augment, self.mirror, rng)
+        clean = batch.clip_BTCHW
+        t_B = draw_levels(batch.clips, rng) if not self.levels else self._chosen(batch.clips, rng)
+        noisy = noised(clean, torch.randn(clean.shape, generator=rng), t_B)
+        fields = fields_at(network, noisy, t_B, batch, bfloat16=self.bfloat16)
+        losses = composition_losses(fields, batch, t_B)
+        return total(losses, self.weights), losses
+
+    def _chosen(self, clips: int, rng: torch.Generator) -> Tensor:
+        """The student's own levels."""
+        return torch.tensor(self.levels)[torch.randint(len(self.levels), (clips,), generator=rng)]

@@ -1,0 +1,148 @@
+"""A network and held-out stickers -> the quality table: what it makes, beside the truth."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from minuet.benchmarks.degrade import Subject, calibration
+from minuet.benchmarks.quality import Frames, Future, Judge, Reference, score, summarise
+from minuet.benchmarks.stats import Interval
+from minuet.distill.ensemble import shrunk
+from minuet.distill.path import noise
+from minuet.distill.sample import sample
+from minuet.models.compose import compose, premultiply, unpremultiply
+from minuet.models.student import Student
+from minuet.stickers import captions, motions, palette, world
+from minuet.worlds import SIDE
+
+SEED = 2_026  # of the held-out stickers; no training draws from it
+SHOWN = 128  # pixels a side at which clips are compared
+CHUNK = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One held-out sticker, its caption, and the clip that would be right."""
+
+    spec: world.Spec
+    caption: str
+    subject: Subject
+
+
+def held_out(count: int, side: int = SHOWN) -> Iterator[Asked]:
+    """Stickers of character x motion pairs that no training ever drew.
+
+    The caption leaves nothing of the movement open, as `minuet animate` writes it, so that one
+    future is right.
+    """
+    for index in range(count):
+        spec = world.sample(SEED, index, "test")
+        yield Asked(spec=spec, caption=captions.explicit(spec), subject=_subject(spec, index, side))
+
+
+def _subject(spec: world.Spec, index: int, side: int) -> Subject:
+    truth = world.render_truth(spec, side)
+    future = Future(
+        frames_THWC=truth.frames_THWC, flow_THW2=truth.flow_THW2, mask_THW=truth.mask_THW
+    )
+    reference = Reference(futures=(future,), motion=spec.motion, style=spec.style, color=spec.color)
+    rng = np.random.default_rng([SEED, index, 1])
+    wrong = str(rng.choice([name for name in motions.MOTIONS if name != spec.motion]))
+    style = str(rng.choice([name for name in palette.STYLES if name != spec.style]))
+    toward = "left" if wrong in motions.SIDED else ""
+    elsewhere = replace(spec, motion=wrong, toward=toward)
+    other = world.sample(SEED + 1, index, "test")
+    return Subject(
+        frames_THWC=truth.frames_THWC,
+        reference=reference,
+        other_THWC=world.render_clip(other, side).frames_THWC,
+        drifted_THWC=world.render_clip(replace(spec, style=style), side).frames_THWC,
+        wrong_THWC=world.render_clip(elsewhere, side).frames_THWC,
+    )
+
+
+def animated(student: Student, asked: Sequence[Asked]) -> list[Frames]:
+    """The clips a network makes, by its own sampler, at the asked stickers' size."""
+    made: list[Frames] = []
+    for first in range(0, len(asked), CHUNK):
+        made += _chunk(student, asked[first : first + CHUNK], first)
+    return made
+
+
+def _chunk(student: Student, asked: Sequence[Asked], first: int) -> list[Frames]:
+    config = student.network.config
+    stills = [one.subject.frames_THWC[0] for one in asked]
+    large = torch.stack([torch.from_numpy(still).permute(2, 0, 1) for still in stills])
+    tokens = torch.from_numpy(np.stack([captions.encode(one.caption) for one in asked]))
+    shape = (config.frames, config.channels, config.side, config.side)
+    fields = sample(
+        student.network,
+        torch.stack([shrunk(still, SIDE) for still in stills]),
+        tokens,
+        torch.stack([noise(SEED, first + at, shape) for at in range(len(asked))]),
+        student.sampler.levels,
+        guidance=student.sampler.guidance,
+        bfloat16=False,
+    )
+    frames = unpremultiply(compose(premultiply(large.float() / 255), fields, config.frames))
+    pixels = (frames * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
+    clips: list[Frames] = list(pixels.reshape(len(asked), config.frames, *pixels.shape[1:]).numpy())
+    return clips
+
+
+def quality(student: Student, asked: Sequence[Asked], judge: Judge) -> dict[str, Interval]:
+    """Every metric of a network's clips, with intervals over the clips."""
+    clips = animated(student, asked)
+    rows = [
+        score(clip, one.subject.reference, judge) for clip, one in zip(clips, asked, strict=True)
+    ]
+    return summarise(rows)
+
+
+def by_motion(student: Student, asked: Sequence[Asked], judge: Judge) -> dict[str, Interval]:
+    """How often each motion is recognised: where a network fails."""
+    clips = animated(student, asked)
+    found: dict[str, Interval] = {}
+    for motion in motions.MOTIONS:
+        rows = [
+            score(clip, one.subject.reference, judge)
+            for clip, one in zip(clips, asked, strict=True)
+            if one.spec.motion == motion
+        ]
+        if rows:
+            found[motion] = summarise(rows)["motion"]
+    return found
+
+
+def ceiling(asked: Sequence[Asked], judge: Judge) -> dict[str, dict[str, Interval]]:
+    """The same metrics for clips spoilt on purpose: what each number means."""
+    return calibration([one.subject for one in asked], judge)
+
+
+def gigaflops(student: Student) -> float:
+    """Arithmetic of the denoiser for one clip: steps x guidance passes, 2 a multiply-add."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = student.network.config
+    sticker = torch.zeros(1, config.channels, config.side, config.side)
+    tokens = torch.zeros(1, config.tokens, dtype=torch.int32)
+    noisy = torch.zeros(1, config.frames, config.channels, config.side, config.side)
+    with FlopCounterMode(display=False) as encoding:
+        context = student.network.encode(sticker, tokens)
+    with FlopCounterMode(display=False) as stepping:
+        student.network.fields(noisy, torch.ones(1), sticker, context)
+    passes = student.sampler.evaluations // student.sampler.steps
+    flops = passes * encoding.get_total_flops()
+    flops += student.sampler.evaluations * stepping.get_total_flops()
+    return float(flops) / 1e9
+
+
+def plain(table: Mapping[str, Mapping[str, Interval]]) -> dict[str, Any]:
+    """A table as JSON takes it."""
+    return {
+        name: {metric: asdict(interval) for metric, interval in row.items()}
+        for name, row in table.items()
+    }

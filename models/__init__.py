@@ -1,0 +1,1 @@
+"""Networks: a caption and a sticker -> an animated sticker."""

@@ -1,0 +1,170 @@
+"""Flow, gate and paint over the user's own pixels, at any size: fields + sticker -> frames.
+
+The composite generator of vid2vid (Wang et al. 2018, arXiv 1808.06601, eq. 4) as the clean-clip
+estimate of flow matching: x0 = gate * warp(sticker, flow) + (1 - gate) * paint. Its flow is a few
+affine motions shared out by soft part masks (in the manner of Siarohin et al. 2021, arXiv
+2104.11280), plus a small dense remainder: a face then turns as one piece, and the edge of an arm
+stays sharp when masks made at 64 px are enlarged to 512.
+"""
+
+# Shapes: B clips, T frames, N = B * T, K parts, C = 4 premultiplied RGBA channels in [0, 1],
+# H rows, W columns. Flow is backward and in normalised coordinates: where in the sticker the pixel
+# of a frame comes from, (-1, -1) the upper left corner of the canvas, (1, 1) the lower right.
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LOGIT_BOUND = 8.0  # exp(8) * 12 parts still fits half precision
+DENSE_SCALE = 0.1
+MASK_SIDE = 256  # masks are sharpened up to this size; beyond it flow is enlarged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """What the network says about each frame, before composition."""
+
+    affine_NK6: Tensor  # backward affine of each part, row-major 2 x 3, minus the identity
+    parts_NKHW: Tensor  # logits: which part a pixel belongs to
+    dense_N2HW: Tensor  # a remainder of flow, before its scale
+    gate_N1HW: Tensor  # logit: 1 moves the sticker's pixel, 0 paints
+    paint_NCHW: Tensor  # premultiplied RGBA
+
+    def __add__(self, other: "Fields") -> "Fields":
+        return Fields(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in _NAMES})
+
+    def __mul__(self, scale: float) -> "Fields":
+        return Fields(**{f.name: getattr(self, f.name) * scale for f in _NAMES})
+
+    def float(self) -> "Fields":
+        """Every field in float32."""
+        return Fields(**{f.name: getattr(self, f.name).float() for f in _NAMES})
+
+
+_NAMES = fields(Fields)
+
+
+def grid(side: int) -> Tensor:
+    """Normalised coordinates (x, y, 1) of pixel centres: (3, side, side)."""
+    line = (torch.arange(side) * 2 + 1) / side - 1
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x, y, torch.ones_like(x)])
+
+
+def bounded(logits: Tensor) -> Tensor:
+    """Logits kept where exp() stays inside half precision."""
+    return logits.clamp(-LOGIT_BOUND, LOGIT_BOUND)
+
+
+def part_weights(parts_NKHW: Tensor) -> Tensor:
+    """Unnormalised part masks: exp of bounded logits."""
+    return torch.exp(bounded(parts_NKHW))
+
+
+def flow_from_parts(affine_NK6: Tensor, weights_NKHW: Tensor, grid_3HW: Tensor) -> Tensor:
+    """Each pixel's mixture of affine motions -> displacement (N, 2, H, W).
+
+    One small matrix product yields the six mixed coefficients and their normaliser together.
+    """
+    n, k, h, w = weights_NKHW.shape
+    table = torch.cat([affine_NK6, torch.ones_like(affine_NK6[:, :, :1])], dim=2)
+    mixed = torch.bmm(table.transpose(1, 2), weights_NKHW.reshape(n, k, h * w))
+    mixed = mixed.reshape(n, 7, h, w)
+    theta = (mixed[:, :6] / mixed[:, 6:7]).reshape(n, 2, 3, h, w)
+    return (theta * grid_3HW).sum(2)
+
+
+def enlarge(x_NCHW: Tensor, side: int) -> Tensor:
+    """Bilinear enlargement between pixel centres; nothing where the size is right."""
+    if x_NCHW.shape[-1] == side:
+        return x_NCHW
+    return F.interpolate(x_NCHW, size=(side, side), mode="bilinear", align_corners=False)
+
+
+def mask_flow(fields_: Fields, side: int) -> Tensor:
+    """Backward flow (N, 2, side, side), made at that very size."""
+    coarse = grid(side).to(fields_.affine_NK6)
+    weights = part_weights(enlarge(fields_.parts_NKHW, side))
+    flow = flow_from_parts(fields_.affine_NK6, weights, coarse)
+    return flow + enlarge(fields_.dense_N2HW, side) * DENSE_SCALE
+
+
+def total_flow(fields_: Fields, side: int) -> Tensor:
+    """Backward flow (N, 2, side, side) of the fields at a size."""
+    return enlarge(mask_flow(fields_, min(side, MASK_SIDE)), side)
+
+
+def later(fields_: Fields) -> Fields:
+    """The fields of one clip without those of its first frame, which is given."""
+    return Fields(**{f.name: getattr(fields_, f.name)[1:] for f in _NAMES})
+
+
+def warp(image_NCHW: Tensor, flow_N2HW: Tensor) -> Tensor:
+    """Move pixels: bilinear sampling at each pixel's source; outside the canvas is transparent.
+
+    Jaderberg et al. 2015 (arXiv 1506.02025), sec. 3.3. Premultiplied colour, or edges darken.
+    """
+    side = flow_N2HW.shape[-1]
+    place = grid(side)[:2].to(flow_N2HW) + flow_N2HW
+    return F.grid_sample(
+        image_NCHW, place.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False
+    )
+
+
+def compose(
+    sticker_BCHW: Tensor, fields_: Fields, frames: int, flow_N2HW: Tensor | None = None
+) -> Tensor:
+    """Fields made at any size over a sticker of any size -> frames (N, C, H, W), premultiplied.
+
+    The total flow may be handed in by who has it already.
+    """
+    side = sticker_BCHW.shape[-1]
+    b, c, h, w = sticker_BCHW.shape
+    repeated = sticker_BCHW[:, None].expand(b, frames, c, h, w).reshape(b * frames, c, h, w)
+    moved = warp(repeated, total_flow(fields_, side) if flow_N2HW is None else flow_N2HW)
+    gate = torch.sigmoid(enlarge(fields_.gate_N1HW, min(side, MASK_SIDE)))
+    gate = enlarge(gate, side)
+    paint = enlarge(fields_.paint_NCHW, side)
+    return gate * moved + (1 - gate) * paint
+
+
+def render(image_1CSS: Tensor, sticker_1CSS: Tensor, fields_: Fields) -> Tensor:
+    """One clip's fields over its sticker -> uint8 frames (T, C, S, S), straight alpha.
+
+    The first frame is the image itself, colours are in 0..255 from the start, and the gate meets
+    the paint before both are large: at 512 px the whole program took 285 ms with `compose` and
+    `unpremultiply` in its place, and 210 ms with this (ONNX Runtime, two busy cores).
+
+    Args:
+        image_1CSS: the sticker as it was given, straight alpha, in [0, 1].
+        sticker_1CSS: the same, premultiplied.
+        fields_: of all T frames, at the working size.
+    """
+    side = image_1CSS.shape[-1]
+    mask_side = min(side, MASK_SIDE)
+    rest = later(fields_)
+    gate = torch.sigmoid(enlarge(rest.gate_N1HW, mask_side))
+    paint = (1 - gate) * enlarge(rest.paint_NCHW * 255, mask_side)
+    flow = enlarge(mask_flow(rest, mask_side), side)
+    moved = warp((sticker_1CSS * 255).expand(gate.shape[0], -1, -1, -1), flow)
+    mixed = enlarge(gate, side) * moved + enlarge(paint, side)
+    colour, alpha = mixed.split([3, 1], dim=1)
+    colour = colour * (255 / alpha.clamp(min=0.5))
+    frames = torch.cat([image_1CSS * 255, torch.cat([colour, alpha], dim=1)], dim=0)
+    return (frames.clamp(0.0, 255.0) + 0.5).to(torch.uint8)
+
+
+def premultiply(image_NCHW: Tensor) -> Tensor:
+    """Straight alpha -> premultiplied; [0, 1] both."""
+    alpha = image_NCHW[:, 3:4]
+    return torch.cat([image_NCHW[:, :3] * alpha, alpha], dim=1)
+
+
+def unpremultiply(image_NCHW: Tensor) -> Tensor:
+    """Premultiplied -> straight alpha; colour under full transparency comes out black."""
+    image = image_NCHW.clamp(0.0, 1.0)
+    alpha = image[:, 3:4]
+    colour = (image[:, :3] / alpha.clamp(min=1.0 / 512.0)).clamp(0.0, 1.0)
+    return torch.cat([colour, alpha], dim=1)

@@ -1,0 +1,81 @@
+"""Students and teachers -> the quality table of the README, in Markdown and JSON.
+
+python scripts/quality.py [NAME=FOLDER ...] [--clips 256] [-o quality.json]
+
+Without names: the shipped student and teachers.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from minuet import shipped
+from minuet.benchmarks.judge import load_judge
+from minuet.benchmarks.quality import METRICS
+from minuet.benchmarks.stats import Interval
+from minuet.contracts.files import write_json
+from minuet.evaluation import by_motion, ceiling, gigaflops, held_out, plain, quality
+from minuet.models.student import load_student
+
+
+def main() -> None:
+    """Measure, print, save."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs="*", help="NAME=FOLDER")
+    parser.add_argument("--clips", type=int, default=256)
+    parser.add_argument("-o", "--out", type=Path, default=Path("quality.json"))
+    parser.add_argument("--no-calibration", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    asked = list(held_out(args.clips))
+    judge = load_judge(shipped.folder() / "judge").judge()
+    table: dict[str, dict[str, Interval]] = {}
+    costs: dict[str, float] = {}
+    motions: dict[str, dict[str, Interval]] = {}
+    for name, folder in networks(args.networks).items():
+        student = load_student(folder)
+        table[name] = quality(student, asked, judge)
+        costs[name] = gigaflops(student)
+        motions[name] = by_motion(student, asked, judge)
+        print(f"{name}: {costs[name]:.1f} GFLOP a clip, {row(table[name])}", flush=True)
+    if not args.no_calibration:
+        table |= ceiling(asked, judge)
+    print(markdown(table, costs))
+    value = {"clips": args.clips, "gflop_a_clip": costs}
+    write_json(args.out, value | {"table": plain(table), "by_motion": plain(motions)})
+
+
+def networks(names: list[str]) -> dict[str, Path]:
+    """Names and folders, by default the shipped ones."""
+    if names:
+        return {name: Path(folder) for name, _, folder in (row.partition("=") for row in names)}
+    root = shipped.folder()
+    found = {"student": root / "student"}
+    return found | {f"teacher {p.name}": p for p in sorted((root / "teachers").iterdir())}
+
+
+def row(metrics: dict[str, Interval]) -> str:
+    """One network's metrics in a line."""
+    return ", ".join(f"{name} {interval.value:.3g}" for name, interval in metrics.items())
+
+
+def markdown(table: dict[str, dict[str, Interval]], costs: dict[str, float]) -> str:
+    """The table, every value with half its 95 % interval."""
+    lines = ["| clips | GFLOP | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 2) + "|"]
+    for name, metrics in table.items():
+        cells = [cell(metrics.get(metric)) for metric in METRICS]
+        cost = f"{costs[name]:.1f}" if name in costs else ""
+        lines.append(f"| {name} | {cost} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cell(interval: Interval | None) -> str:
+    """value ± half the interval."""
+    if interval is None:
+        return ""
+    return f"{interval.value:.3g} ± {(interval.high - interval.low) / 2:.2g}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Losses: nothing at the truth, the right amount beside it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from minuet.distill import losses
+from minuet.distill.batch import Batch
+from minuet.distill.losses import Weights, composition_losses, guided, total
+from minuet.models.compose import DENSE_SCALE, Fields, warp
+from tests.distill.squares import squares
+
+NOTHING = 2e-3  # the gate's logit and the bounded masks leave a trace
+
+
+def truth() -> tuple[Batch, Fields]:
+    """A batch whose frames are exactly what its fields compose."""
+    batch = squares()
+    first = batch.sticker_BCHW.repeat_interleave(batch.frames, dim=0)
+    visible = batch.visible_NHW[:, None]
+    moved = warp(first, batch.flow_N2HW)
+    batch = replace(batch, clean_NCHW=torch.where(visible > 0, moved, batch.clean_NCHW))
+    n, k, side = len(first), batch.affine_NK6.shape[1], first.shape[-1]
+    labels = torch.nn.functional.one_hot(batch.part_NHW.long(), k).permute(0, 3, 1, 2)
+    fields = Fields(
+        affine_NK6=batch.affine_NK6,
+        parts_NKHW=(labels * 2.0 - 1) * 20,
+        dense_N2HW=torch.zeros(n, 2, side, side),
+        gate_N1HW=(visible * 2 - 1) * 20,
+        paint_NCHW=batch.clean_NCHW,
+    )
+    return batch, fields
+
+
+def test_every_loss_is_nothing_at_the_truth() -> None:
+    batch, fields = truth()
+    for name, value in composition_losses(fields, batch, torch.tensor([0.9, 0.1])).items():
+        assert 0 <= value < NOTHING, name
+
+
+@pytest.mark.parametrize("name", ["flow", "dense"])
+def test_a_flow_beside_the_truth_costs_its_distance(name: str) -> None:
+    batch, fields = truth()
+    fields = replace(fields, dense_N2HW=fields.dense_N2HW + 1.0)
+    found = composition_losses(fields, batch, torch.ones(2))[name]
+    expected = {"flow": 2 * DENSE_SCALE, "dense": 1.0}[name]
+    assert found == pytest.approx(expected, abs=NOTHING)
+
+
+def test_a_motion_beside_the_truth_costs_its_distance() -> None:
+    batch, fields = truth()
+    beside = fields.affine_NK6.clone()
+    beside[:, :, 2] += 0.25
+    fields = replace(fields, affine_NK6=beside)
+    found = composition_losses(fields, batch, torch.ones(2))["affine"]
+    assert found == pytest.approx(0.25, abs=NOTHING)
+
+
+def test_masks_that_know_nothing_cost_the_entropy() -> None:
+    batch, fields = truth()
+    fields = replace(fields, parts_NKHW=fields.parts_NKHW * 0)
+    found = composition_losses(fields, batch, torch.ones(2))["parts"]
+    assert found == pytest.approx(float(torch.log(torch.tensor(3.0))), abs=NOTHING)
+
+
+def test_the_clip_loss_is_the_velocity_loss_where_it_is_not_clipped() -> None:
+    clean, answer, noise = torch.randn(3, 8, 4, 2, 2).unbind()
+    t = torch.tensor([0.5, 0.8])
+    at = t.repeat_interleave(4)[:, None, None, None]
+    noisy = (1 - at) * clean + at * noise
+    velocity = (noisy - answer) / at
+    expected = (velocity - (noise - clean)).square().mean()
+    assert_close(losses.clip_loss(answer, clean, t), expected)
+    lowest = losses.LOWEST_LEVEL
+    low = losses.clip_loss(answer, clean, torch.tensor([0.01, lowest]))
+    assert_close(low, (answer - clean).square().mean() / lowest**2)
+
+
+def test_guidance_is_linear() -> None:
+    _, a = truth()
+    b = a * 0.5
+    assert_close(guided(a, b, 1.0).affine_NK6, a.affine_NK6)
+    assert_close(guided(a, b, 0.0).paint_NCHW, b.paint_NCHW)
+    assert_close(guided(a, b, 3.0).gate_N1HW, b.gate_N1HW + 3 * (a.gate_N1HW - b.gate_N1HW))
+
+
+def test_the_total_weighs_every_loss() -> None:
+    batch, fields = truth()
+    found = composition_losses(fields * 0.5, batch, torch.ones(2))
+    weights = Weights()
+    expected = sum(getattr(weights, name) * float(value) for name, value in found.items())
+    assert float(total(found, weights)) == pytest.approx(expected)
+    assert set(found) == {field for field in Weights.__dataclass_fields__}

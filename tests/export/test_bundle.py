@@ -1,0 +1,157 @@
+"""A bundle is believed only when every byte is the one that was exported."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minuet.contracts.artifact import SCHEMA
+from minuet.contracts.errors import DamagedError
+from minuet.contracts.files import sha256_of
+from minuet.export.bundle import MANIFEST, load_bundle, read_golden
+from tests.standin import example, signature
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def change(bundle: Path, edit: Change) -> None:
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    edit(manifest)
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_a_sealed_bundle_is_read_back_as_it_was_written(bundle: Path) -> None:
+    manifest = load_bundle(bundle)
+    assert [row.name for row in manifest.artifacts] == ["onnx-fp32"]
+    assert manifest.signature == signature(128)
+    assert {file.path for file in manifest.files} == {"card.md", "golden/00.safetensors"}
+
+
+def test_every_listed_hash_is_the_files_own(bundle: Path) -> None:
+    manifest = load_bundle(bundle)
+    rows = manifest.files + manifest.artifacts[0].files
+    assert all(sha256_of(bundle / row.path) == row.sha256 for row in rows)
+
+
+def test_a_manifest_does_not_remember_how_long_it_took(bundle: Path) -> None:
+    assert load_bundle(bundle).artifacts[0].seconds == 0
+
+
+def test_golden_cases_come_back_exactly(bundle: Path) -> None:
+    (case,) = read_golden(bundle, load_bundle(bundle))
+    for name, value in example(128).items():
+        np.testing.assert_array_equal(case.inputs[name], value)
+    assert case.outputs["frames"].dtype == np.uint8
+
+
+def truncate(bundle: Path) -> None:
+    path = bundle / "onnx-fp32/model.onnx"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def tamper(bundle: Path) -> None:
+    path = bundle / "onnx-fp32/model.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def newer(bundle: Path) -> None:
+    change(bundle, lambda m: m.update(schema=SCHEMA + 1))
+
+
+def climb(bundle: Path) -> None:
+    (bundle.parent / "outside").write_bytes(b"x")
+    change(bundle, lambda m: m["files"][0].update(path="../outside"))
+
+
+def link(bundle: Path) -> None:
+    (bundle.parent / "outside.md").write_bytes((bundle / "card.md").read_bytes())
+    (bundle / "card.md").unlink()
+    (bundle / "card.md").symlink_to(bundle.parent / "outside.md")
+
+
+DAMAGES = {
+    "truncated": (truncate, "truncated or replaced"),
+    "tampered": (tamper, "not the file that was exported"),
+    "a file gone": (lambda b: (b / "card.md").unlink(), "card.md: missing from the bundle"),
+    "an unlisted file": (lambda b: (b / "run.sh").write_text("x"), "run.sh is not in the manifest"),
+    "from the future": (newer, "newer minuet"),
+    "a path upwards": (climb, "points outside its folder"),
+    "a link outwards": (link, "leaves its folder by a link"),
+    "no manifest": (lambda b: (b / MANIFEST).unlink(), "manifest.json: missing"),
+    "half a manifest": (lambda b: (b / MANIFEST).write_text('{"schema": 1,'), "not readable"),
+    "a list": (lambda b: (b / MANIFEST).write_text("[]"), "not a bundle manifest"),
+    "a missing key": (lambda b: change(b, lambda m: m.pop("sampler")), "damaged manifest"),
+    "a text for a size": (
+        lambda b: change(b, lambda m: m["files"][0].update(bytes="9")),
+        "claims '9' bytes",
+    ),
+    "an absurd size": (
+        lambda b: change(b, lambda m: m["files"][0].update(bytes=1 << 50)),
+        "refused",
+    ),
+    "no hash": (lambda b: change(b, lambda m: m["files"][0].update(sha256="")), "no SHA-256"),
+    "an unknown target": (
+        lambda b: change(b, lambda m: m["artifacts"][0].update(target="exe")),
+        "unknown target",
+    ),
+    "an entry that is not listed": (
+        lambda b: change(b, lambda m: m["artifacts"][0].update(entry="card.md")),
+        "an artifact without its file",
+    ),
+    "a file listed twice": (
+        lambda b: change(b, lambda m: m["files"].append(m["files"][0])),
+        "listed twice",
+    ),
+    "an absurd shape": (
+        lambda b: change(b, lambda m: m["signature"]["inputs"][0].update(shape=[1, 4, 1 << 30, 9])),
+        "impossible shapes",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_refused_in_one_message(bundle: Path, damage: str) -> None:
+    spoil, message = DAMAGES[damage]
+    load_bundle(bundle)
+    spoil(bundle)
+    with pytest.raises(DamagedError, match=message):
+        load_bundle(bundle)
+
+
+def test_no_bundle_at_all_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DamagedError, match="no bundle is there"):
+        load_bundle(tmp_path / "nowhere")
+
+
+def test_what_a_desktop_leaves_behind_is_no_damage(bundle: Path) -> None:
+    (bundle / ".DS_Store").write_bytes(b"x")
+    load_bundle(bundle)
+
+
+def test_without_hashes_a_changed_byte_passes_but_a_lost_one_does_not(bundle: Path) -> None:
+    tamper(bundle)
+    load_bundle(bundle, check_hashes=False)
+    truncate(bundle)
+    with pytest.raises(DamagedError, match="truncated"):
+        load_bundle(bundle, check_hashes=False)
+
+
+def test_a_golden_case_of_another_shape_is_damage(bundle: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    path = bundle / "golden/00.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, "input.image": tensors["input.image"][:, :3].copy()}, path)
+    with pytest.raises(DamagedError, match="damaged golden case"):
+        read_golden(bundle, load_bundle_unchecked(bundle))
+
+
+def load_bundle_unchecked(bundle: Path) -> Any:
+    from minuet.contracts.artifact import Manifest
+
+    return Manifest.from_json(json.loads((bundle / MANIFEST).read_text()), "manifest")

@@ -1,0 +1,45 @@
+"""Libraries are silent, our progress is not, and errors pass."""
+
+import io
+import logging
+import sys
+import warnings
+
+import pytest
+
+from minuet.export.quiet import quiet
+
+
+def test_prints_warnings_and_logs_are_held_back(capsys: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        print("converting")
+        print("100%", file=sys.stderr)
+        warnings.warn("deprecated", UserWarning, stacklevel=1)
+        logging.getLogger("library").error("no extension")
+    print("done")
+    captured = capsys.readouterr()
+    assert captured.out == "done\n" and captured.err == ""
+
+
+def test_logging_speaks_again_afterwards(caplog: pytest.LogCaptureFixture) -> None:
+    with quiet():
+        pass
+    logging.getLogger("ours").warning("heard")
+    assert "heard" in caplog.text
+
+
+def test_a_progress_bar_is_drawn_through_the_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    console = Console(stderr=True)
+    with quiet():
+        console.print("half way")
+        print("chatter", file=sys.stderr)
+    assert terminal.getvalue() == "half way\n"
+
+
+def test_errors_pass() -> None:
+    with pytest.raises(KeyError), quiet():
+        raise KeyError("weight")

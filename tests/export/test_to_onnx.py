@@ -1,0 +1,104 @@
+"""ONNX files are reproducible, bare, and in the precision that was asked for."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from minuet.contracts.artifact import Artifact
+from minuet.contracts.errors import RequestError
+from minuet.export.capture import Program
+from minuet.export.to_onnx import OPSET, adopt_onnx, export_onnx, half, sampling_nodes
+from tests.standin import signature
+
+
+def load(folder: Path, artifact: Artifact) -> onnx.ModelProto:
+    return onnx.load(str(folder / artifact.entry))
+
+
+def test_the_same_program_gives_the_same_bytes(
+    program: Program, onnx_fp32: tuple[Path, Artifact], tmp_path: Path
+) -> None:
+    assert export_onnx(program, tmp_path).files == onnx_fp32[1].files
+
+
+def test_a_file_names_no_source_code(onnx_fp32: tuple[Path, Artifact]) -> None:
+    data = (onnx_fp32[0] / onnx_fp32[1].entry).read_bytes()
+    assert b".py" not in data and b"standin" not in data
+
+
+def test_inputs_and_outputs_are_the_signatures_own(onnx_fp32: tuple[Path, Artifact]) -> None:
+    graph = load(*onnx_fp32).graph
+    for specs, values in (
+        (signature(128).inputs, graph.input),
+        (signature(128).outputs, graph.output),
+    ):
+        for spec, value in zip(specs, values, strict=True):
+            kind = value.type.tensor_type
+            assert value.name == spec.name
+            assert tuple(d.dim_value for d in kind.shape.dim) == spec.shape
+            assert onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) == np.dtype(spec.dtype)
+
+
+def test_an_artifact_says_its_opset_and_its_bytes(onnx_fp32: tuple[Path, Artifact]) -> None:
+    folder, artifact = onnx_fp32
+    assert artifact.requires["opset"] == str(OPSET)
+    assert artifact.size == (folder / artifact.entry).stat().st_size
+    assert artifact.entry == "onnx-fp32/model.onnx"
+
+
+def test_half_keeps_the_signature_and_halves_the_weights(
+    onnx_fp32: tuple[Path, Artifact],
+) -> None:
+    whole = load(*onnx_fp32)
+    halved = half(whole)
+    assert [v.type for v in halved.graph.input] == [v.type for v in whole.graph.input]
+    assert [v.type for v in halved.graph.output] == [v.type for v in whole.graph.output]
+    weights = {c.name: c.data_type for c in halved.graph.initializer if "conv.weight" in c.name}
+    assert weights and set(weights.values()) == {onnx.TensorProto.FLOAT16}
+    onnx.checker.check_model(halved, full_check=True)
+
+
+def test_coordinates_stay_single_precision_in_a_half_model(
+    onnx_fp32: tuple[Path, Artifact],
+) -> None:
+    halved = onnx.shape_inference.infer_shapes(half(load(*onnx_fp32)))
+    kinds = {v.name: v.type.tensor_type.elem_type for v in halved.graph.value_info}
+    grids = [node.input[1] for node in halved.graph.node if node.op_type == "GridSample"]
+    assert grids and all(kinds[name] == onnx.TensorProto.FLOAT for name in grids)
+
+
+def test_the_walk_from_coordinates_stops_at_the_network(
+    onnx_fp32: tuple[Path, Artifact],
+) -> None:
+    model = load(*onnx_fp32)
+    kinds = {node.name: node.op_type for node in model.graph.node}
+    found = {kinds[name] for name in sampling_nodes(model)}
+    assert "Add" in found and not found & {"Conv", "Gemm", "MatMul", "Softmax"}
+
+
+def test_a_model_made_elsewhere_is_taken_bare(
+    onnx_fp32: tuple[Path, Artifact], tmp_path: Path
+) -> None:
+    model = load(*onnx_fp32)
+    model.graph.node[0].doc_string = "/home/someone/secret.py"
+    onnx.save(model, str(tmp_path / "made.onnx"))
+    artifact = adopt_onnx(tmp_path / "made.onnx", tmp_path / "bundle")
+    assert artifact.name == "onnx-int8"
+    assert b"secret" not in (tmp_path / "bundle" / artifact.entry).read_bytes()
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "made.onnx").write_bytes(b"\x08\x07junk")
+    with pytest.raises(RequestError, match="not a sound ONNX model"):
+        adopt_onnx(tmp_path / "made.onnx", tmp_path / "bundle")
+
+
+def test_a_finishing_rewrite_is_in_the_file(program: Program, tmp_path: Path) -> None:
+    def finish(model: onnx.ModelProto) -> onnx.ModelProto:
+        model.graph.node[-1].name = "finished"
+        return model
+
+    artifact = export_onnx(program, tmp_path, finish=finish)
+    assert load(tmp_path, artifact).graph.node[-1].name == "finished"

@@ -1,0 +1,170 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from minuet.__main__ import app
+from minuet.commands.bench import drawn_inputs, is_report, webp
+from minuet.commands.gate import read_report
+from minuet.contracts.artifact import Artifact
+from minuet.contracts.tensors import Signature, TensorSpec
+from minuet.export.bundle import Golden, seal, write_golden
+from minuet.export.files import file_entry
+from minuet.runtimes.table import RUNTIMES
+
+RUNTIME = """
+import contextlib
+import numpy as np
+from minuet.contracts.errors import Refusal
+
+class Fake:
+    name, targets = "fake", ("onnx",)
+    def available(self): return None
+    def version(self): return "fake 1.0"
+    @contextlib.contextmanager
+    def open(self, bundle, artifact, signature, *, threads=0): yield self
+    def run(self, inputs): return {"frames": np.full((8, 4, 16, 16), 200, np.uint8)}
+
+class Absent(Fake):
+    name = "absent"
+    def available(self): return Refusal("absent is not installed")
+"""
+SIGNATURE = Signature(
+    inputs=(
+        TensorSpec(name="image", axes="BCHW", shape=(1, 4, 16, 16), dtype="float32", low=0, high=1),
+        TensorSpec(name="tokens", axes="BL", shape=(1, 16), dtype="int32"),
+    ),
+    outputs=(TensorSpec(name="frames", axes="TCHW", shape=(8, 4, 16, 16), dtype="uint8"),),
+)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "fake_runtime.py").write_text(RUNTIME)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(RUNTIMES, "fake", "fake_runtime:Fake")
+    monkeypatch.setitem(RUNTIMES, "absent", "fake_runtime:Absent")
+    folder = tmp_path / "bundle"
+    model = folder / "onnx-fp32" / "model.onnx"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"x" * 1000)
+    artifact = Artifact(
+        target="onnx",
+        precision="fp32",
+        entry="onnx-fp32/model.onnx",
+        files=(file_entry(folder, model),),
+        requires={},
+    )
+    frames = np.zeros((8, 4, 16, 16), np.uint8)
+    case = Golden(name="a", inputs=drawn_inputs(SIGNATURE, 0), outputs={"frames": frames})
+    write_golden(folder, [case])
+    seal(
+        folder,
+        name="tiny",
+        family="test",
+        signature=SIGNATURE,
+        sampler={"steps": 2, "nfe": 4},
+        artifacts=[artifact],
+        student_sha256="0" * 64,
+    )
+    return folder
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def bench(bundle: Path, out: Path, *more: object) -> Any:
+    chosen = ("--runtimes", "fake,absent", "--samples", "6", "--seconds", "30")
+    return run("bench", bundle, "-o", out, *chosen, *more)
+
+
+def test_a_bundle_becomes_a_report_and_a_page(bundle: Path, tmp_path: Path) -> None:
+    done = bench(bundle, tmp_path / "report")
+    assert done.exit_code == 0, done.output
+    report = read_report(tmp_path / "report")
+    by_runtime = {run.runtime: run for run in report.runs}
+    fake, absent = by_runtime["fake"], by_runtime["absent"]
+    assert len(fake.samples_ms["total"]) == 6 and fake.samples_ms["load"]
+    assert (fake.steps, fake.nfe, fake.bytes_on_disk) == (2, 4, 1000)
+    assert fake.runtime_version == "fake 1.0" and fake.peak_rss_mib
+    assert absent.refusal == "absent is not installed" and not absent.samples_ms
+    text = (tmp_path / "report" / "report.html").read_text()
+    assert "tiny" in text and "data:image/webp;base64," in text
+    assert "not run: onnx-fp32 on absent: absent is not installed" in done.output
+
+
+def test_a_program_gets_one_json_object(bundle: Path, tmp_path: Path) -> None:
+    done = bench(bundle, tmp_path / "report", "--json")
+    assert done.exit_code == 0
+    assert len(json.loads(done.stdout)["runs"]) == 2
+
+
+def test_a_report_is_gated_with_the_promised_exit_codes(bundle: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    bench(bundle, report)
+    for at_most, runtime, code, word in (
+        (10_000, "fake", 0, "verdict: pass"),
+        (999, "fake", 1, "1 of 1 limits are broken"),
+        (10_000, "absent", 3, "not decided"),
+    ):
+        budget = tmp_path / "b.toml"
+        budget.write_text(
+            f'schema = 1\nname = "b"\n[[limits]]\nmetric = "bytes"\nat_most = {at_most}\n'
+            f'runtime = "{runtime}"\n'
+        )
+        done = run("gate", report, "--budget", budget)
+        assert done.exit_code == code and word in done.output
+        told = run("gate", report, "--budget", budget, "--json")
+        assert told.exit_code == code
+        assert json.loads(told.stdout)["verdict"] == {0: "pass", 1: "fail", 3: "inconclusive"}[code]
+
+
+def test_a_report_replaces_a_report_and_nothing_else(bundle: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "photos"
+    precious.mkdir()
+    (precious / "me.png").write_bytes(b"")
+    done = bench(bundle, precious)
+    assert done.exit_code == 2 and "holds something else than a report" in done.output
+    assert [path.name for path in precious.iterdir()] == ["me.png"]
+    assert is_report(tmp_path / "photos") is False
+
+
+def test_nothing_that_runs_is_a_missing_backend(bundle: Path, tmp_path: Path) -> None:
+    done = run("bench", bundle, "-o", tmp_path / "r", "--runtimes", "absent", "--samples", 2)
+    assert done.exit_code == 4 and "minuet doctor" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--runtimes", "warp-drive"), "runtime 'warp-drive' is not known"),
+        (("--budget", "nonesuch"), "no budget is called 'nonesuch'"),
+        (("--runtimes", "executorch"), "no runtime of executorch opens what the bundle holds"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_is_measured(
+    bundle: Path, tmp_path: Path, arguments: tuple[str, str], message: str
+) -> None:
+    done = run("bench", bundle, "-o", tmp_path / "r", *arguments)
+    assert done.exit_code == 2 and message in done.output
+    assert not (tmp_path / "r").exists()
+
+
+def test_drawn_inputs_keep_to_the_signature() -> None:
+    found = drawn_inputs(SIGNATURE, 3)
+    SIGNATURE.check_inputs(found)
+    assert 0 <= found["image"].min() < 0.1 and 0.9 < found["image"].max() <= 1
+    assert not found["tokens"].any()
+
+
+def test_a_sheet_plays_all_its_frames_for_ever() -> None:
+    image = pytest.importorskip("PIL.Image")
+    from io import BytesIO
+
+    frames = np.random.default_rng(0).integers(0, 255, (8, 4, 32, 32)).astype(np.float32)
+    with image.open(BytesIO(webp(frames, 16))) as found:
+        assert found.n_frames == 8 and found.size == (16, 16) and found.info["loop"] == 0

@@ -1,0 +1,108 @@
+"""A recipe runs from nothing to a student, and goes on where it was."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from minuet.contracts.errors import RequestError
+from minuet.contracts.recipe import Recipe, recipe_from
+from minuet.models.student import load_student
+from minuet.pipeline import Pipeline
+from minuet.stickers.motions import MOTIONS
+
+TINY = {
+    "name": "tiny",
+    "seed": 3,
+    "clips": 8,
+    "base": {"size": "demo", "clips": 8, "batch": 4},
+    "teachers": {
+        "one": {"size": "demo", "init": "base", "clips": 4, "batch": 4},
+        "two": {"size": "demo", "init": "base", "clips": 0, "taste": {"big": 3}},
+    },
+    "ensemble": {"stickers": 3, "steps": 2},
+    "curate": {"motion": 0.0, "moved": [0.0, 100.0], "seam": 1e9, "paint": 1.0},
+    "student": {"size": "demo", "clips": 4, "batch": 4, "levels": [1.0, 0.6]},
+    "steps": {"clips": 8, "batch": 4},
+}
+
+
+def easy_judge(frames_THWC: NDArray[np.uint8]) -> dict[str, float]:
+    """Sees every motion in everything."""
+    return dict.fromkeys(MOTIONS, 1.0)
+
+
+def blind_judge(frames_THWC: NDArray[np.uint8]) -> dict[str, float]:
+    """Sees no motion in anything."""
+    return {}
+
+
+class Told:
+    """Remembers the stages that were spoken of."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def __call__(self, stage: str, done: int, total: int, note: str) -> None:
+        assert 0 <= done <= total
+        self.stages.append(stage)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return recipe_from(TINY, "tiny")
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    Pipeline(recipe, folder, easy_judge, Told()).run()
+    return folder
+
+
+def test_the_student_has_the_recipes_sampler_and_folds_guidance_in(
+    finished: Path, recipe: Recipe
+) -> None:
+    student = load_student(finished / "steps" / "model")
+    assert student.sampler.levels == recipe.steps.levels
+    assert student.sampler.evaluations == len(recipe.steps.levels) - 1
+    assert student.sampler.folded == recipe.ensemble.guidance
+
+
+def test_a_teacher_with_lessons_differs_from_its_base_and_one_without_does_not(
+    finished: Path,
+) -> None:
+    base = load_student(finished / "base" / "model").network.state_dict()
+    taught = load_student(finished / "teachers" / "one" / "model").network.state_dict()
+    same = load_student(finished / "teachers" / "two" / "model").network.state_dict()
+    name = "stem.weight"
+    assert not np.array_equal(base[name], taught[name])
+    assert np.array_equal(base[name], same[name])
+
+
+def test_a_finished_run_does_nothing_again(finished: Path, recipe: Recipe) -> None:
+    told = Told()
+    before = (finished / "steps" / "model" / "weights.safetensors").stat().st_mtime_ns
+    Pipeline(recipe, finished, blind_judge, told).run()
+    assert (finished / "steps" / "model" / "weights.safetensors").stat().st_mtime_ns == before
+    assert not [stage for stage in told.stages if stage.startswith("train")]
+
+
+def test_a_folder_holds_one_recipes_run(finished: Path, recipe: Recipe) -> None:
+    with pytest.raises(RequestError, match="another recipe"):
+        Pipeline(replace(recipe, seed=4), finished, easy_judge, Told())
+
+
+def test_a_judge_that_keeps_nothing_is_said(tmp_path: Path, recipe: Recipe) -> None:
+    strict = replace(recipe, curate=replace(recipe.curate, motion=0.5))
+    with pytest.raises(RequestError, match="kept no candidate"):
+        Pipeline(strict, tmp_path, blind_judge, Told()).run()
+
+
+def test_an_unknown_size_is_named(tmp_path: Path, recipe: Recipe) -> None:
+    assert recipe.base is not None
+    wrong = replace(recipe, base=replace(recipe.base, size="huge"))
+    with pytest.raises(RequestError, match="'huge' is not one of"):
+        Pipeline(wrong, tmp_path, easy_judge, Told()).run()

@@ -1,0 +1,81 @@
+"""A recipe is read once, at the door, and everything wrong with it is said there."""
+
+from pathlib import Path
+
+import pytest
+
+from minuet import shipped
+from minuet.contracts.errors import RequestError
+from minuet.presets import MAX_RECIPE_BYTES, preset_names, read_recipe
+
+GOOD = """
+name: small
+seed: 1
+clips: 8
+base: null
+teachers: {motion: {size: demo, clips: 10, init: "shipped:teachers/motion"}}
+ensemble: {stickers: 4}
+curate: {}
+student: {size: demo, clips: 20}
+steps: {clips: 3}
+"""
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_is_read_by_its_name(name: str) -> None:
+    assert read_recipe(name).name == name
+
+
+def test_there_is_a_demo_and_a_default() -> None:
+    assert {"demo", "default"} <= set(preset_names())
+
+
+def test_a_file_gives_the_recipe_it_says(tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path, GOOD))
+    assert (recipe.student.clips, recipe.ensemble.stickers, recipe.seed) == (20, 4, 1)
+
+
+def test_a_shipped_start_becomes_a_folder(tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path, GOOD))
+    assert Path(recipe.teachers["motion"].init) == shipped.folder() / "teachers" / "motion"
+    assert recipe.student.init == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seed: 1", "", "'seed' is missing"),
+        ("seed: 1", "seed: one", "seed: int is needed, got 'one'"),
+        ("seed: 1", "sed: 1", "unknown fields"),
+        ("clips: 20", "clips: -20", "student: clips >= 0"),
+        (GOOD, "- a\n- b", "a mapping is needed"),
+        (GOOD, "a: [", "not readable as YAML"),
+        (GOOD, "a: !!python/object/apply:os.getcwd []", "not readable as YAML"),
+        (GOOD, "", "a mapping is needed"),
+        (GOOD, "#" * (MAX_RECIPE_BYTES + 1), "larger than 1 MiB"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_words(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    assert old in GOOD
+    with pytest.raises(RequestError, match=message):
+        read_recipe(written(tmp_path, GOOD.replace(old, new)))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RequestError, match="not UTF-8"):
+        read_recipe(str(path))
+
+
+def test_a_name_that_is_neither_preset_nor_file_is_refused_with_the_presets() -> None:
+    with pytest.raises(RequestError, match="one of the presets default, demo"):
+        read_recipe("waltz")

@@ -1,0 +1,122 @@
+"""Warp, part motions and composition against plain loops."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.testing import assert_close
+
+from minuet.models import compose as composing
+from minuet.models.compose import Fields, compose, flow_from_parts, premultiply, unpremultiply
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def fields(side: int = 8, n: int = 3, parts: int = 4) -> Fields:
+    return Fields(
+        affine_NK6=random(n, parts, 6) * 0.1,
+        parts_NKHW=random(n, parts, side, side),
+        dense_N2HW=random(n, 2, side, side),
+        gate_N1HW=random(n, 1, side, side),
+        paint_NCHW=random(n, 4, side, side, seed=1),
+    )
+
+
+def bilinear(image_CHW: NDArray[np.float64], x: float, y: float) -> NDArray[np.float64]:
+    """The value at normalised (x, y): pixel centres at (2 i + 1) / S - 1, zero outside."""
+    side = image_CHW.shape[-1]
+    column, row = ((place + 1) * side / 2 - 0.5 for place in (x, y))
+    total = np.zeros(len(image_CHW))
+    for i in (int(np.floor(row)), int(np.floor(row)) + 1):
+        for j in (int(np.floor(column)), int(np.floor(column)) + 1):
+            if 0 <= i < side and 0 <= j < side:
+                total += image_CHW[:, i, j] * (1 - abs(row - i)) * (1 - abs(column - j))
+    return total
+
+
+def test_warp_is_bilinear_sampling_at_each_pixels_source() -> None:
+    image, flow = random(2, 4, 6, 6), random(2, 2, 6, 6, seed=1) * 0.4
+    moved = composing.warp(image, flow).numpy()
+    for n, i, j in np.ndindex(2, 6, 6):
+        x = (2 * j + 1) / 6 - 1 + float(flow[n, 0, i, j])
+        y = (2 * i + 1) / 6 - 1 + float(flow[n, 1, i, j])
+        expected = bilinear(image[n].double().numpy(), x, y)
+        np.testing.assert_allclose(moved[n, :, i, j], expected, atol=1e-5)
+
+
+def test_flow_from_parts_mixes_the_parts_motions_by_their_weights() -> None:
+    affine, weights = random(2, 3, 6), random(2, 3, 4, 4, seed=1).exp()
+    flow = flow_from_parts(affine, weights, composing.grid(4))
+    for n, i, j in np.ndindex(2, 4, 4):
+        place = torch.tensor([(2 * j + 1) / 4 - 1, (2 * i + 1) / 4 - 1, 1.0])
+        share = weights[n, :, i, j] / weights[n, :, i, j].sum()
+        each = torch.stack([affine[n, k].reshape(2, 3) @ place for k in range(3)])
+        assert_close(flow[n, :, i, j], (share[:, None] * each).sum(0))
+
+
+def test_no_motion_and_an_open_gate_give_the_sticker_back_at_any_size() -> None:
+    still = fields() * 0.0
+    opened = Fields(
+        affine_NK6=still.affine_NK6,
+        parts_NKHW=still.parts_NKHW,
+        dense_N2HW=still.dense_N2HW,
+        gate_N1HW=still.gate_N1HW + 20,
+        paint_NCHW=still.paint_NCHW,
+    )
+    for side in (8, 16, 512):
+        sticker = random(1, 4, side, side).sigmoid()
+        frames = compose(sticker, opened, 3)
+        assert_close(frames, sticker.expand(3, -1, -1, -1), atol=1e-4, rtol=0)
+
+
+def test_a_closed_gate_gives_the_paint() -> None:
+    f = fields()
+    shut = Fields(
+        affine_NK6=f.affine_NK6,
+        parts_NKHW=f.parts_NKHW,
+        dense_N2HW=f.dense_N2HW,
+        gate_N1HW=f.gate_N1HW * 0 - 30,
+        paint_NCHW=f.paint_NCHW,
+    )
+    assert_close(compose(random(1, 4, 8, 8), shut, 3), f.paint_NCHW)
+
+
+def test_frames_of_a_clip_are_made_from_that_clips_sticker() -> None:
+    still = fields(n=4) * 0.0
+    stickers = torch.stack([torch.zeros(4, 8, 8), torch.ones(4, 8, 8)])
+    frames = compose(stickers, still, 2)
+    assert_close(frames.mean((1, 2, 3)), torch.tensor([0.0, 0.0, 0.5, 0.5]), atol=1e-6, rtol=0)
+
+
+def test_a_shift_moves_as_far_at_a_large_size_as_at_a_small_one() -> None:
+    f = fields(n=1, parts=1) * 0.0
+    f.affine_NK6[0, 0, 2] = 0.25
+    for side in (8, 64, 512):
+        flow = composing.total_flow(f, side)
+        assert_close(flow[:, 0], torch.full((1, side, side), 0.25))
+        assert_close(flow[:, 1], torch.zeros(1, side, side))
+
+
+def test_flow_stays_finite_in_half_precision_whatever_the_logits() -> None:
+    f = fields(parts=12)
+    huge = torch.full_like(f.parts_NKHW, 1e4)
+    flow = flow_from_parts(
+        f.affine_NK6.half(), composing.part_weights(huge.half()), composing.grid(8).half()
+    )
+    assert flow.isfinite().all()
+
+
+def test_fields_add_and_scale_every_member() -> None:
+    f = fields()
+    twice, double = f + f, f * 2.0
+    assert_close(twice.paint_NCHW, double.paint_NCHW)
+    assert_close(twice.affine_NK6, 2 * f.affine_NK6)
+    assert_close(twice.gate_N1HW, double.gate_N1HW)
+
+
+def test_straight_alpha_survives_a_round_trip_where_anything_is_seen() -> None:
+    image = random(1, 4, 8, 8).sigmoid()
+    assert_close(unpremultiply(premultiply(image)), image)
+    image[:, 3] = 0
+    assert unpremultiply(premultiply(image)).abs().max() == 0
