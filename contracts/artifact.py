@@ -96,6 +96,8 @@ class Manifest:
                 "upgrade minuet."
             )
         try:
+            if type(schema) is not int:
+                raise ValueError(f"schema {schema!r}")
             fields: dict[str, Any] = {name: rows[name] for name in cls.__dataclass_fields__}
             fields["signature"] = Signature.from_json(rows["signature"])
             fields["files"] = _files(rows["files"])

@@ -32,13 +32,22 @@ def contained(root: Path, name: str) -> Path:
     Raises:
         DamagedError: the name is absolute, climbs out of root, or leaves it through a link.
     """
-    pure = PurePosixPath(name)
-    if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name:
+    pure = PurePosixPath(str(name))
+    strange = type(name) is not str or not name or any(sign in name for sign in "\\:\0")
+    if strange or pure.is_absolute() or ".." in pure.parts:
         raise DamagedError(f"{root}: the file name {name!r} points outside its folder; refused.")
     path = root.joinpath(*pure.parts)
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not _stays(path, root):
         raise DamagedError(f"{root}: the file name {name!r} leaves its folder by a link; refused.")
     return path
+
+
+def _stays(path: Path, root: Path) -> bool:
+    """Whether a path is below root once every link is followed."""
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links that lead round and round
+        return False
 
 
 @contextlib.contextmanager
@@ -92,9 +101,11 @@ def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
         if path.stat().st_size > max_bytes:
             raise DamagedError(f"{path}: larger than {max_bytes >> 20} MiB; refused.")
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DamagedError(f"{path}: missing.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except IsADirectoryError as error:
+        raise DamagedError(f"{path}: a folder, not a file; get a fresh copy.") from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or a number without end
         raise DamagedError(f"{path}: not readable as JSON ({error}); get a fresh copy.") from error
 
 
@@ -103,19 +114,31 @@ def write_folder(path: Path, *, replace: bool = True) -> Generator[Path]:
     """A temporary neighbour that becomes `path` when the block ends well, and vanishes if not."""
     if path.exists() and not replace:
         raise RequestError(f"{path}: exists already; choose another name or remove it.")
+    if path.exists() and not path.is_dir():
+        raise RequestError(f"{path}: a file of that name is in the way; choose another name.")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield staging
             staging.chmod(0o755)
-            old = path.with_name(f".{path.name}.old") if path.exists() else None
-            if old:
-                shutil.rmtree(old, ignore_errors=True)
-                path.rename(old)
-            staging.rename(path)
-            if old:
-                shutil.rmtree(old, ignore_errors=True)
+            _take_place(staging, path)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
+
+
+def _take_place(staging: Path, path: Path) -> None:
+    """Rename a folder to `path`; what was there goes, or comes back if the renaming fails."""
+    if not path.exists():
+        staging.rename(path)
+        return
+    old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    path.rename(old)
+    try:
+        staging.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

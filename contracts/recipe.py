@@ -2,12 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from itertools import pairwise
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from minuet.contracts.errors import RequestError
 
 SCHEMA = 1
 T = TypeVar("T")
+
+
+def _check_training(clips: int, batch: int, learning_rate: float) -> None:
+    if clips < 0 or batch < 1 or not 0 < learning_rate < 1:
+        raise ValueError(
+            f"clips >= 0, batch >= 1 and 0 < learning_rate < 1 are needed, got {clips}, "
+            f"{batch} and {learning_rate}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +32,7 @@ class Taste:
     dressed: float = 1.0  # with an accessory
     recolour: float = 0.35
     scale: tuple[float, float] = (0.8, 1.25)
+    wordings: float = 1.0  # 0.5: only captions that leave nothing of the movement open
     forget: float = 0.1  # captions left empty
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
 
@@ -41,11 +51,7 @@ class Stage:
     taste: Taste = field(default_factory=Taste)
 
     def __post_init__(self) -> None:
-        if self.clips < 0 or self.batch < 1 or not 0 < self.learning_rate < 1:
-            raise ValueError(
-                f"clips >= 0, batch >= 1 and 0 < learning_rate < 1 are needed, got {self.clips}, "
-                f"{self.batch} and {self.learning_rate}"
-            )
+        _check_training(self.clips, self.batch, self.learning_rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +83,14 @@ class Steps:
     batch: int = 12
     learning_rate: float = 4e-4
     world_share: float = 0.5  # of the batches; the rest are kept candidates
+
+    def __post_init__(self) -> None:
+        _check_training(self.clips, self.batch, self.learning_rate)
+        falling = all(a > b for a, b in pairwise(self.levels))
+        if len(self.levels) < 2 or self.levels[0] != 1 or self.levels[-1] != 0 or not falling:
+            raise ValueError(f"levels fall from 1 to 0, got {self.levels}")
+        if not 0 <= self.world_share <= 1:
+            raise ValueError(f"world_share is in 0..1, got {self.world_share}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +130,7 @@ def _build(kind: type[T], value: Any, where: str) -> T:
         raise RequestError(f"{where}: a mapping is needed, {type(value).__name__} was found.")
     rows = cast(Mapping[str, Any], value)
     hints = get_type_hints(kind)
-    unknown = sorted(set(rows) - set(hints))
+    unknown = sorted(set(rows) - set(hints), key=str)  # YAML's keys may be numbers
     if unknown:
         raise RequestError(f"{where}: unknown fields {unknown}; known: {sorted(hints)}.")
     for spec in fields(cast(Any, kind)):
@@ -142,6 +156,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise RequestError(f"{where}: a list of numbers is needed, got {value!r}.")
         rows = cast(list[Any], value)
+        if Ellipsis not in get_args(hint) and len(rows) != len(get_args(hint)):
+            raise RequestError(f"{where}: {len(get_args(hint))} numbers are needed, got {value!r}.")
         return tuple(_convert(float, row, where) for row in rows)
     if get_origin(hint) is not None:
         if not isinstance(value, Mapping):

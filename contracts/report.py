@@ -71,6 +71,8 @@ class Report:
         if isinstance(schema, int) and schema > SCHEMA:
             raise DamagedError(f"{where}: written by a newer minuet (schema {schema}); upgrade.")
         try:
+            if type(schema) is not int:
+                raise ValueError(f"schema {schema!r}")
             fields: dict[str, Any] = {name: rows[name] for name in cls.__dataclass_fields__}
             fields["machine"] = Machine(**rows["machine"])
             fields["runs"] = tuple(_run(row) for row in rows["runs"])

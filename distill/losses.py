@@ -21,7 +21,7 @@ class Weights:
     clip: float = 1.0
     sharp: float = 2.0
     flow: float = 1.0
-    affine: float = 0.5
+    affine: float = 1.0
     parts: float = 0.1
     gate: float = 0.15
     paint: float = 0.5
@@ -51,8 +51,9 @@ def composition_losses(fields: Fields, batch: Batch, t_B: Tensor) -> dict[str, T
     """Every loss of the composition head against a clip with known parts and motions.
 
     clip: the composed frames; sharp: the same by L1, which sees the faint halos that squares
-    forgive; flow: L1 of the total backward flow; affine: L1 of the flow that
-    each pixel's true part would give; parts: cross-entropy of the masks; gate: whether the pixel
+    forgive; flow: L1 of the total backward flow; affine: squared distance of
+    the flow that each pixel's true part would give (squared, because left and right cancel, and
+    the L1 of two opposite motions is the same all the way between them: it never chose); parts: cross-entropy of the masks; gate: whether the pixel
     was visible in the sticker; paint: L1 where it was not; dense: a price on the remainder.
     """
     side, frames = batch.sticker_BCHW.shape[-1], batch.frames
@@ -74,7 +75,7 @@ def composition_losses(fields: Fields, batch: Batch, t_B: Tensor) -> dict[str, T
         "sharp": (composed - batch.clean_NCHW).abs().sum(1).mean(),
         "flow": weighted((flow - true_flow).abs().sum(1), near, batch.clips),
         "affine": weighted(
-            (by_part.permute(0, 3, 1, 2) - true_flow).abs().sum(1), near, batch.clips
+            (by_part.permute(0, 3, 1, 2) - true_flow).square().sum(1), near, batch.clips
         ),
         "parts": weighted(
             F.cross_entropy(logits, batch.part_NHW.long(), reduction="none"), near, batch.clips

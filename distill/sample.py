@@ -42,11 +42,10 @@ def sample(
     for t, s in pairwise(levels):
         t_B = torch.full((len(tokens_BL),), t)
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            fields = network.fields(noisy, t_B, sticker_BCHW, context)
+            fields = network.fields(noisy, t_B, sticker_BCHW, context).float()
             if nothing is not None:
-                without = network.fields(noisy, t_B, sticker_BCHW, nothing)
+                without = network.fields(noisy, t_B, sticker_BCHW, nothing).float()
                 fields = guided(fields, without, guidance)
-        fields = fields.float()
         clean = compose(sticker_BCHW, fields, noisy.shape[1]).reshape(noisy.shape) * 2 - 1
         noisy = euler(noisy, clean, t, s)
     assert fields is not None

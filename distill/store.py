@@ -153,10 +153,19 @@ class ClipStore:
         joined["tokens"] = tokens[torch.arange(len(indices)), chosen]
         return batch_from_arrays(**joined)
 
-    def draw(self, size: int, rng: torch.Generator, weights: torch.Tensor | None = None) -> Batch:
-        """A random batch, some clips more often than others; the generator alone decides."""
+    def draw(
+        self,
+        size: int,
+        rng: torch.Generator,
+        weights: torch.Tensor | None = None,
+        wordings: float = 1.0,
+    ) -> Batch:
+        """A random batch, some clips more often than others; the generator alone decides.
+
+        Of each clip's wordings only the first share `wordings` is drawn from.
+        """
         if weights is None:
             indices = torch.randint(len(self), (size,), generator=rng)
         else:
             indices = torch.multinomial(weights, size, replacement=True, generator=rng)
-        return self.batch(indices.tolist(), torch.rand(size, generator=rng))
+        return self.batch(indices.tolist(), torch.rand(size, generator=rng) * wordings)

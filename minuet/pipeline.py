@@ -100,7 +100,7 @@ class Pipeline:
         odds = self.odds(stage.taste)
         trainer.run(
             objective,
-            lambda size, rng: store.draw(size, rng, odds),
+            lambda size, rng: store.draw(size, rng, odds, stage.taste.wordings),
             lambda progress: self._progress(name, progress),
         )
         ensemble = self.recipe.ensemble
@@ -210,8 +210,9 @@ class Pipeline:
         kept, lessons = ClipStore(self.folder / "kept", count), self.lessons()
 
         def draw(size: int, rng: torch.Generator) -> Batch:
-            world_turn = float(torch.rand(1, generator=rng)) < steps.world_share
-            return (lessons if world_turn else kept).draw(size, rng)
+            if float(torch.rand(1, generator=rng)) < steps.world_share:
+                return lessons.draw(size, rng, wordings=self.recipe.student.taste.wordings)
+            return kept.draw(size, rng)
 
         objective = StepDistillation(
             levels=steps.levels,
@@ -237,7 +238,7 @@ class Pipeline:
 def request_for(seed: int, number: int, split: str = "train") -> Request:
     """The sticker and caption at an address, as a request."""
     spec = world.sample(seed, number, split)
-    caption = captions.caption(spec)
+    caption = captions.explicit(spec)
     return Request(
         sticker_CHW=shrunk(world.render_static(spec, worlds.SIDE), worlds.SIDE),
         caption=caption,

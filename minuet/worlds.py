@@ -11,7 +11,7 @@ from minuet.distill.store import Known, fill
 from minuet.stickers import captions, rig, world
 
 SIDE = 64  # the denoiser's working size
-WORDINGS = 4  # captions a clip: as many that leave nothing of the movement open as that may
+WORDINGS = 4  # captions a clip: the first half leaves nothing of the movement open
 
 
 def known(seed: int, index: int, split: str = "train") -> Known:
@@ -31,8 +31,9 @@ def known(seed: int, index: int, split: str = "train") -> Known:
 
 def wordings(spec: world.Spec) -> tuple[str, ...]:
     """A clip's caption in different words; `animate` always says which way and how strongly."""
-    ways = (captions.explicit, captions.caption)
-    return tuple(ways[at % 2](replace(spec, seed=spec.seed + at)) for at in range(WORDINGS))
+    specs = [replace(spec, seed=spec.seed + at) for at in range(WORDINGS)]
+    told, rest = specs[: WORDINGS // 2], specs[WORDINGS // 2 :]
+    return (*map(captions.explicit, told), *map(captions.caption, rest))
 
 
 def fill_store(folder: Path, clips: int, seed: int, split: str = "train") -> Iterator[int]:

@@ -151,7 +151,7 @@ def render(image_1CSS: Tensor, sticker_1CSS: Tensor, fields_: Fields) -> Tensor:
     moved = warp((sticker_1CSS * 255).expand(gate.shape[0], -1, -1, -1), flow)
     mixed = enlarge(gate, side) * moved + enlarge(paint, side)
     colour, alpha = mixed.split([3, 1], dim=1)
-    colour = colour * (255 / alpha.clamp(min=0.5))
+    colour = colour * (255 / alpha.clamp(0.5, 255.0))
     frames = torch.cat([image_1CSS * 255, torch.cat([colour, alpha], dim=1)], dim=0)
     return (frames.clamp(0.0, 255.0) + 0.5).to(torch.uint8)
 

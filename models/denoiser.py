@@ -127,9 +127,14 @@ class StickerEncoder(nn.Module):
 
 
 class PartMotions(nn.Module):
-    """Coarse features -> one affine motion a part a frame, by a learned query a part."""
+    """Coarse features and words -> one affine motion a part a frame, by a learned query a part.
 
-    def __init__(self, channels: int, parts: int) -> None:
+    `told` is the short way from the caption and the frame's number to a motion. Without it, left
+    and right were still the same motion after 14 000 clips: which way a sticker turns is worth
+    little until what it does is known, and the long way learns the two one after the other.
+    """
+
+    def __init__(self, channels: int, parts: int, film: int) -> None:
         super().__init__()
         self.parts = parts
         self.norm = nn.LayerNorm(channels)
@@ -138,10 +143,13 @@ class PartMotions(nn.Module):
         self.hidden = nn.Linear(2 * channels, channels)
         self.whole = nn.Linear(channels, 6)
         self.each = nn.Parameter(torch.zeros(parts, channels, 6))
-        nn.init.zeros_(self.whole.weight)
-        nn.init.zeros_(self.whole.bias)
+        last = nn.Linear(channels, 6 * parts)
+        self.told = nn.Sequential(nn.Linear(film, channels), nn.SiLU(), last)
+        for linear in (self.whole, last):
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
 
-    def forward(self, x_NCQQ: Tensor) -> Tensor:
+    def forward(self, x_NCQQ: Tensor, film_NE: Tensor) -> Tensor:
         n, c, h, w = x_NCQQ.shape
         x = self.norm(x_NCQQ.permute(0, 2, 3, 1).reshape(n, h * w, c))
         key, value = self.key_value(x).chunk(2, dim=-1)
@@ -153,7 +161,7 @@ class PartMotions(nn.Module):
         hidden_KNC = F.silu(self.hidden(both)).permute(1, 0, 2)
         each = torch.bmm(hidden_KNC, self.each).permute(1, 0, 2)
         together: Tensor = self.whole(F.silu(self.hidden(whole_N1C))) + each
-        return together
+        return together + self.told(film_NE).reshape(n, self.parts, 6)
 
 
 class Denoiser(nn.Module):
@@ -190,7 +198,7 @@ class Denoiser(nn.Module):
         self.shuffle = nn.Conv2d(c.fine, 4 * c.shuffle, 1)
         outputs = c.parts + 2 + 1 + c.channels if c.head == "compose" else c.channels
         self.out = nn.Conv2d(c.shuffle, 4 * outputs, 3, padding=1)
-        self.motions = PartMotions(c.coarse, c.parts) if c.head == "compose" else None
+        self.motions = PartMotions(c.coarse, c.parts, c.film) if c.head == "compose" else None
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
@@ -210,19 +218,18 @@ class Denoiser(nn.Module):
         return mixed
 
     def features(
-        self, noisy_BTCHW: Tensor, t_B: Tensor, sticker_BCHW: Tensor, context: Context
+        self, noisy_BTCHW: Tensor, film_NE: Tensor, sticker_BCHW: Tensor, context: Context
     ) -> tuple[Tensor, Tensor]:
         """Coarse features (N, C, Q, Q) and the raw output (N, outputs, H, W)."""
         t = noisy_BTCHW.shape[1]
-        film = self.conditioning(t_B, context)
-        x = self.fine_in(self._stem(noisy_BTCHW, sticker_BCHW, context), film)
+        x = self.fine_in(self._stem(noisy_BTCHW, sticker_BCHW, context), film_NE)
         y = self.down(x) + _over_frames(context.coarse_BCQQ, t)
         for block in self.coarse_in:
-            y = block(y, film)
+            y = block(y, film_NE)
         y = self.look(y, context.text_BLD)
         for block in self.coarse_out:
-            y = block(y, film)
-        x = self.fine_out(torch.cat([F.pixel_shuffle(self.up(y), 2), x], dim=1), film)
+            y = block(y, film_NE)
+        x = self.fine_out(torch.cat([F.pixel_shuffle(self.up(y), 2), x], dim=1), film_NE)
         x = F.pixel_shuffle(self.shuffle(x), 2)
         return y, F.pixel_shuffle(self.out(F.silu(x)), 2)
 
@@ -244,13 +251,14 @@ class Denoiser(nn.Module):
         The given frame is given: its motion is none, and its gate is open.
         """
         c = self.config
-        coarse, raw = self.features(noisy_BTCHW, t_B, sticker_BCHW, context)
+        film = self.conditioning(t_B, context)
+        coarse, raw = self.features(noisy_BTCHW, film, sticker_BCHW, context)
         assert self.motions is not None
         b = noisy_BTCHW.shape[0]
         moves_N = (1 - first_frame(c.frames)).to(raw).repeat(b).reshape(-1, 1, 1, 1)
         parts, dense, gate, paint = raw.split([c.parts, 2, 1, c.channels], dim=1)
         return Fields(
-            affine_NK6=self.motions(coarse) * moves_N[:, :, :, 0],
+            affine_NK6=self.motions(coarse, film) * moves_N[:, :, :, 0],
             parts_NKHW=parts,
             dense_N2HW=dense * moves_N,
             gate_N1HW=gate * moves_N + (2.0 + 18.0 * (1 - moves_N)),
@@ -267,7 +275,8 @@ class Denoiser(nn.Module):
         """
         assert self.motions is None
         b, t = noisy_BTCHW.shape[:2]
-        _, raw = self.features(noisy_BTCHW, t_B, first_BCHW, context)
+        film = self.conditioning(t_B, context)
+        _, raw = self.features(noisy_BTCHW, film, first_BCHW, context)
         moves = (1 - first_frame(t)).to(raw).repeat(b).reshape(-1, 1, 1, 1)
         return (raw * moves).reshape(noisy_BTCHW.shape)
 

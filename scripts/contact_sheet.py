@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from minuet.contracts.clip import FPS, FRAMES
@@ -23,7 +24,7 @@ from minuet.stickers.palette import STYLES
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "img"
 MAX_BYTES = 400_000  # a picture of a README
-PAPER, INK, SOFT_INK = (250, 247, 242), (84, 74, 92), (150, 140, 156)
+PAPER, INK = (250, 247, 242), (84, 74, 92)
 TINTS = (
     (255, 228, 220),
     (255, 240, 208),
@@ -120,7 +121,8 @@ def spec_of(character: str, motion: str, style: str, seed: int = 4) -> world.Spe
 def everyone(side: int) -> Iterator[Cell]:
     """Every character at rest, the four styles by turns; then three without a name."""
     for number, character in enumerate(CHARACTERS):
-        yield portrait(spec_of(character, "nod", STYLES[number % len(STYLES)]), side), character
+        spec = spec_of(character, "nod", STYLES[number % len(STYLES)])
+        yield portrait(spec, side), character.replace("icecream", "ice cream")
     for seed, style in THINGS.items():
         yield portrait(world.thing(seed, "nod", "", 1.0, style), side), "a thing"
 
@@ -149,7 +151,7 @@ def strips(side: int) -> Iterator[Cell]:
         yield strip, motion
 
 
-def picture(frame_HWC: "np.typing.NDArray[np.uint8]") -> Image.Image:
+def picture(frame_HWC: NDArray[np.uint8]) -> Image.Image:
     """Straight RGBA pixels as an image."""
     return Image.fromarray(np.ascontiguousarray(frame_HWC))
 

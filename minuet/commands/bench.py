@@ -68,17 +68,22 @@ def bench(
         sheets=sheets(found, manifest),
     )
     write_report(out, story)
-    say.table(("artifact", "runtime", *LOOKED_AT), [row(run) for run in found.report.runs])
-    for run in found.report.runs:
-        if run.refusal:
-            say.say(f"not run: {run.artifact} on {run.runtime}: {run.refusal}")
-    for verdict in verdicts:
-        say.say(str(verdict))
+    tell(say, found.report.runs, verdicts)
     say.finish({"report": str(out), **found.report.to_json()}, f"\nreport: {out / 'report.html'}")
     if all(run.refusal for run in found.report.runs):
         raise MissingBackendError(
             "nothing could be run here; `minuet doctor` says what is missing."
         )
+
+
+def tell(say: Out, runs: Sequence[Run], verdicts: Sequence[object]) -> None:
+    """The figures for people, what was not run, and the verdicts."""
+    say.table(("artifact", "runtime", *LOOKED_AT), [row(run) for run in runs])
+    for run in runs:
+        if run.refusal:
+            say.say(f"not run: {run.artifact} on {run.runtime}: {run.refusal}")
+    for verdict in verdicts:
+        say.say(str(verdict))
 
 
 def measure_bundle(

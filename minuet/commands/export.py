@@ -201,7 +201,7 @@ def _one(source: Source, job: Job, staging: Path, *, gpu: str, threads: int, say
     from minuet.proof import prove
 
     program = source.quantized(job.target) if job.precision == "int8" else source.program
-    extra = {"capability": gpu} if job.target == "tensorrt" else {}
+    extra = _extra(job, gpu)
     artifact = exporter(job.target)(program, staging, job.precision, **extra)
     started = time.perf_counter()
     proofs = tuple(
@@ -218,6 +218,17 @@ def _one(source: Source, job: Job, staging: Path, *, gpu: str, threads: int, say
         f"proved in {time.perf_counter() - started:.1f} s: {heard}"
     )
     return replace(artifact, parity=tuple(proof.parity for proof in proofs))
+
+
+def _extra(job: Job, gpu: str) -> dict[str, Any]:
+    """What one target wants to know besides the program."""
+    if job.target == "tensorrt":
+        return {"capability": gpu}
+    if job == Job(target="onnx", precision="int8"):
+        from minuet.quantize import onnx_form
+
+        return {"finish": onnx_form.finish}
+    return {}
 
 
 def _in_short(proof: Any) -> str:

@@ -121,6 +121,7 @@ def forward(size: str) -> dict[str, float]:
             context = network.encode(sticker, tokens)
         found["encode"] = float(counter.get_total_flops())
         with FlopCounterMode(display=False) as counter:
-            network.features(noisy, torch.ones(1), sticker, context)
+            film = network.conditioning(torch.ones(1), context)
+            network.features(noisy, film, sticker, context)
         found["step"] = float(counter.get_total_flops())
     return found

@@ -45,7 +45,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_an_operation_gives_the_numbers_worked_by_hand(name: str) -> None:
     arguments, expected = CASES[name]
-    found = OPERATIONS[name](arguments)  # type: ignore[arg-type]
+    found = OPERATIONS[name](arguments)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32))
 
 

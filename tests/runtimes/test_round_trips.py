@@ -8,6 +8,7 @@ import pytest
 from minuet.benchmarks.parity import difference, judge
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import RequestError
+from minuet.contracts.files import sha256_of
 from minuet.contracts.tensors import Array, Arrays, Signature
 from minuet.runtimes.table import runtime
 
@@ -64,3 +65,16 @@ def test_a_file_that_is_no_model_is_one_message(
     with pytest.raises(RequestError, match="could not open it"):
         with runtime(name).open(tmp_path, artifact[1], declared):
             pass
+
+
+@pytest.mark.parametrize("artifact", ["coreml-fp32"], indirect=True)
+def test_looking_at_a_core_ml_package_changes_no_byte(
+    artifact: tuple[Path, Artifact], declared: Signature
+) -> None:
+    from coremltools.models.utils import load_spec
+
+    folder, row = artifact
+    with runtime("mil").open(*artifact, declared):
+        pass
+    load_spec(str(folder / row.entry))  # it rewrites an index that it would have written otherwise
+    assert all(sha256_of(folder / file.path) == file.sha256 for file in row.files)

@@ -1,0 +1,188 @@
+"""Artifacts -> a folder that proves itself: manifest, hashes, golden cases; and back."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minuet
+from minuet.contracts.artifact import PRECISIONS, TARGETS, Artifact, FileEntry, Manifest
+from minuet.contracts.errors import DamagedError
+from minuet.contracts.files import contained, read_json, sha256_of, write_bytes, write_json
+from minuet.contracts.tensors import Array, Arrays, Signature
+from minuet.export.files import file_entry
+
+MANIFEST = "manifest.json"
+GOLDEN = "golden"
+MAX_FILE_BYTES = 8 << 30  # one file of a bundle
+MAX_ELEMENTS = 1 << 31  # one tensor of a signature
+IGNORED = frozenset({".DS_Store", "Thumbs.db"})  # what desktops leave behind
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """One example with the frames that the eager program makes of it."""
+
+    name: str
+    inputs: Arrays
+    outputs: Arrays
+
+
+def write_golden(bundle: Path, cases: Iterable[Golden]) -> None:
+    """One safetensors file a case: `input.<name>` and `output.<name>`."""
+    from safetensors.numpy import save
+
+    for case in cases:
+        tensors = {f"input.{name}": value for name, value in case.inputs.items()}
+        tensors |= {f"output.{name}": value for name, value in case.outputs.items()}
+        data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+        write_bytes(bundle / GOLDEN / f"{case.name}.safetensors", data)
+
+
+def read_golden(bundle: Path, manifest: Manifest) -> tuple[Golden, ...]:
+    """The cases that the manifest lists, checked against its signature.
+
+    Raises:
+        DamagedError: unreadable, or not what the signature says.
+    """
+    found = [file.path for file in manifest.files if file.path.startswith(f"{GOLDEN}/")]
+    return tuple(_read_case(contained(bundle, name), manifest.signature) for name in sorted(found))
+
+
+def _read_case(path: Path, signature: Signature) -> Golden:
+    from safetensors.numpy import load_file
+
+    try:
+        tensors: dict[str, Array] = load_file(path)
+        inputs = {spec.name: tensors[f"input.{spec.name}"] for spec in signature.inputs}
+        outputs = {spec.name: tensors[f"output.{spec.name}"] for spec in signature.outputs}
+        signature.check_inputs(inputs)
+        for spec in signature.outputs:
+            spec.check(outputs[spec.name])
+    except Exception as error:
+        raise DamagedError(f"{path}: damaged golden case ({error}); export again.") from error
+    return Golden(name=path.stem, inputs=inputs, outputs=outputs)
+
+
+def seal(
+    bundle: Path,
+    *,
+    name: str,
+    family: str,
+    signature: Signature,
+    sampler: Mapping[str, Any],
+    artifacts: Iterable[Artifact],
+    student_sha256: str,
+) -> Manifest:
+    """Hash everything in a folder into its manifest, and read it back as a stranger would.
+
+    The seconds that exports took are left out: the same inputs and seed give the same bytes.
+    """
+    rows = tuple(sorted((replace(a, seconds=0.0) for a in artifacts), key=lambda a: a.name))
+    listed = {file.path for row in rows for file in row.files}
+    others = [path for path in _present(bundle) if path not in listed and path != MANIFEST]
+    manifest = Manifest(
+        name=name,
+        family=family,
+        signature=signature,
+        sampler=dict(sampler),
+        artifacts=rows,
+        files=tuple(file_entry(bundle, bundle / path) for path in sorted(others)),
+        minuet=minuet.__version__,
+        student_sha256=student_sha256,
+    )
+    write_json(bundle / MANIFEST, manifest.to_json())
+    return load_bundle(bundle)
+
+
+def load_bundle(bundle: Path, check_hashes: bool = True) -> Manifest:
+    """A bundle's manifest, once it is known to be whole.
+
+    Without check_hashes only the manifest itself and the files' sizes are looked at.
+
+    Raises:
+        DamagedError: no bundle, a newer schema, a path that leaves the folder, or a file that is
+            missing, unlisted, truncated, too large, or not the one that was exported.
+    """
+    if not bundle.is_dir():
+        raise DamagedError(f"{bundle}: no bundle is there; make one with `minuet export`.")
+    where = str(bundle / MANIFEST)
+    manifest = Manifest.from_json(read_json(bundle / MANIFEST), where)
+    _check_manifest(manifest, where)
+    entries = _entries(manifest)
+    for entry in entries:
+        _check_file(bundle, entry, check_hashes)
+    _check_strangers(bundle, {entry.path for entry in entries})
+    return manifest
+
+
+def _entries(manifest: Manifest) -> tuple[FileEntry, ...]:
+    return manifest.files + tuple(file for row in manifest.artifacts for file in row.files)
+
+
+def _check_manifest(manifest: Manifest, where: str) -> None:
+    rows, names = manifest.artifacts, [row.name for row in manifest.artifacts]
+    paths = [entry.path for entry in _entries(manifest)]
+    faults = [
+        (type(manifest.schema) is not int, "no schema version"),
+        (not all(isinstance(path, str) for path in paths), "a file without a name"),
+        (len(set(names)) < len(names) or len(set(paths)) < len(paths), "something listed twice"),
+        (any(row.target not in TARGETS for row in rows), "an unknown target"),
+        (any(row.precision not in PRECISIONS for row in rows), "an unknown precision"),
+        (any(not _has_entry(row) for row in rows), "an artifact without its file"),
+        (not _sane(manifest.signature), "a signature of impossible shapes"),
+    ]
+    for found, what in faults:
+        if found:
+            raise DamagedError(f"{where}: damaged manifest ({what}); export again.")
+
+
+def _has_entry(row: Artifact) -> bool:
+    return any(f.path == row.entry or f.path.startswith(f"{row.entry}/") for f in row.files)
+
+
+def _sane(signature: Signature) -> bool:
+    shapes = [spec.shape for spec in (*signature.inputs, *signature.outputs)]
+    sizes = [size for shape in shapes for size in shape]
+    if not shapes or not all(type(size) is int and size > 0 for size in sizes):
+        return False
+    return all(math.prod(shape) <= MAX_ELEMENTS for shape in shapes)
+
+
+def _check_file(bundle: Path, entry: FileEntry, check_hashes: bool) -> None:
+    path = contained(bundle, entry.path)
+    size, digest = entry.bytes, entry.sha256
+    if type(size) is not int or not 0 <= size <= MAX_FILE_BYTES:
+        raise DamagedError(f"{path}: its manifest claims {size!r} bytes; refused.")
+    if not isinstance(digest, str) or not SHA256.fullmatch(digest):
+        raise DamagedError(f"{path}: its manifest has no SHA-256 for it; refused.")
+    if not path.is_file():
+        raise DamagedError(f"{path}: missing from the bundle; get a fresh copy.")
+    if path.stat().st_size != size:
+        found = path.stat().st_size
+        raise DamagedError(
+            f"{path}: {found} bytes, the manifest says {size}: truncated or replaced; "
+            "get a fresh copy."
+        )
+    if check_hashes and sha256_of(path) != digest:
+        raise DamagedError(
+            f"{path}: not the file that was exported (its SHA-256 differs); get a fresh copy."
+        )
+
+
+def _check_strangers(bundle: Path, listed: set[str]) -> None:
+    strangers = [p for p in _present(bundle) if p not in listed and p != MANIFEST]
+    if strangers:
+        raise DamagedError(
+            f"{bundle}: {strangers[0]} is not in the manifest; move it out of the bundle."
+        )
+
+
+def _present(bundle: Path) -> list[str]:
+    found = (path for path in bundle.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(p.relative_to(bundle).as_posix() for p in found if p.name not in IGNORED)

@@ -1,0 +1,157 @@
+"""Recipe, ranges and a captured program -> a quantized program (torchao's PT2E flow)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from minuet.contracts.errors import RequestError
+from minuet.quantize.calibrate import INPUT, OUTPUT, Ranges
+from minuet.quantize.layers import Call, calls
+from minuet.quantize.recipe import FLOAT, INT8, Recipe, check_scheme
+from minuet.quantize.scales import HIGH, LOW, SMALLEST, SYMMETRIC_HIGH, Affine, affine, symmetric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.export import ExportedProgram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What one target's kernels make of int8."""
+
+    int8_linear: bool  # whether linear layers compute in int8; if not, only their weights are
+    weights_alone: bool  # whether an int8 weight beside float activations is understood
+    zero_points: bool = True  # whether a zero point other than 0 is
+
+
+FORMS = {
+    # onnxruntime computes the linear layers of a program like ours in float whatever they carry
+    # (measured: it fuses them to Gemm before it looks for int8), and folds weights at load.
+    "onnx": Form(int8_linear=False, weights_alone=True),
+    # XNNPACK takes a layer as int8 from int8 to int8, or as float with float weights.
+    "executorch": Form(int8_linear=True, weights_alone=False),
+}
+
+
+def quantize_program(
+    exported: ExportedProgram,
+    inputs: Sequence[Tensor],
+    recipe: Recipe,
+    ranges: Ranges,
+    target: str,
+) -> ExportedProgram:
+    """Put quantize-dequantize pairs around the convolutions and linear layers of a program.
+
+    Weights become int8, one scale an output channel; a layer that several steps share is still
+    stored once. Activations get the recipe's ranges. What is neither convolution nor linear
+    layer (attention's products, norms, flow, sampling) stays float, as do the layers that the
+    recipe keeps.
+
+    Args:
+        exported: captured with torch.export; not changed.
+        inputs: one example of each input, in order.
+        target: a row of FORMS.
+
+    Raises:
+        RequestError: a target without a form, or ranges of another program.
+    """
+    import torch
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    check_scheme(recipe.scheme, (target,))
+    found = calls(exported.module())
+    strangers = sorted({call.layer for call in found} - set(recipe.layers))
+    if strangers:
+        raise RequestError(f"the recipe does not know the layer {strangers[0]}; quantize again.")
+    form = FORMS[target]
+    codes = activation_codes(computed(found, recipe, form), ranges, form)
+    packed = frozenset(call.key for call in found if _packed(call, recipe, form))
+    with torch.no_grad():
+        prepared = prepare_pt2e(exported.module(), _annotator(codes, packed))
+        prepared(*inputs)  # the weights' observers look at the weights
+        converted = convert_pt2e(prepared)
+        return torch.export.export(converted, tuple(inputs), strict=False)
+
+
+def computed(found: Sequence[Call], recipe: Recipe, form: Form) -> tuple[Call, ...]:
+    """The calls whose arithmetic is int8 on a target."""
+    kinds = ("conv2d", "linear") if form.int8_linear else ("conv2d",)
+    return tuple(c for c in found if recipe.layers[c.layer] == INT8 and c.kind in kinds)
+
+
+def _packed(call: Call, recipe: Recipe, form: Form) -> bool:
+    """Whether a call's weight is int8 on a target."""
+    if form.weights_alone:
+        return recipe.layers[call.layer] != FLOAT
+    return bool(computed((call,), recipe, form))
+
+
+def activation_codes(chosen: Iterable[Call], ranges: Ranges, form: Form) -> dict[str, Affine]:
+    """The code of every chosen call's input and output, by range name.
+
+    Raises:
+        RequestError: a call that was not calibrated, as in a program of more steps.
+    """
+    make = affine if form.zero_points else symmetric
+    names = [f"{call.key}.{end}" for call in chosen for end in (INPUT, OUTPUT)]
+    missing = [name for name in names if name not in ranges]
+    if missing:
+        raise RequestError(
+            f"the ranges know nothing of {missing[0]} (and {len(missing) - 1} more); the program "
+            "has other layers or more steps than the calibrated one: quantize again."
+        )
+    return {name: make(*ranges[name]) for name in names}
+
+
+def _annotator(codes: Mapping[str, Affine], packed: AbstractSet[str]) -> Any:
+    """A torchao quantizer that asks for exactly these codes, and for int8 weights."""
+    import torch
+    from torchao.quantization.pt2e.observer import PerChannelMinMaxObserver
+    from torchao.quantization.pt2e.quantizer import (
+        FixedQParamsQuantizationSpec,
+        QuantizationAnnotation,
+        QuantizationSpec,
+        Quantizer,
+    )
+    from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
+
+    weight = QuantizationSpec(
+        dtype=torch.int8,
+        quant_min=-SYMMETRIC_HIGH,
+        quant_max=SYMMETRIC_HIGH,
+        qscheme=torch.per_channel_symmetric,
+        ch_axis=0,
+        observer_or_fake_quant_ctr=PerChannelMinMaxObserver.with_args(eps=SMALLEST),
+    )
+
+    def activation(name: str) -> Any:
+        if name not in codes:
+            return None
+        return FixedQParamsQuantizationSpec(
+            dtype=torch.int8,
+            scale=codes[name].scale,
+            zero_point=codes[name].zero_point,
+            quant_min=LOW,
+            quant_max=HIGH,
+            qscheme=torch.per_tensor_affine,
+        )
+
+    class Annotator(Quantizer):  # type: ignore[misc]
+        def annotate(self, model: Any) -> Any:
+            for call in calls(model):
+                if call.key in packed:
+                    given, values, weights = activation(f"{call.key}.{INPUT}"), *call.node.args[:2]
+                    call.node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(
+                        input_qspec_map={weights: weight} | ({values: given} if given else {}),
+                        output_qspec=activation(f"{call.key}.{OUTPUT}"),
+                        _annotated=True,
+                    )
+            return model
+
+        def validate(self, model: Any) -> None:
+            """Nothing to refuse: every annotation is ours."""
+
+    return Annotator()

@@ -1,0 +1,64 @@
+"""Core ML package -> frames, by Core ML itself: on macOS only."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minuet.contracts.artifact import Artifact
+from minuet.contracts.errors import MissingBackendError, Refusal
+from minuet.contracts.tensors import Array, Arrays, Signature, TensorSpec
+from minuet.runtimes.loading import installed, library, opened
+
+
+@dataclass(frozen=True, slots=True)
+class CoreMLSession:
+    """A compiled package."""
+
+    model: Any
+    signature: Signature
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """One call."""
+        self.signature.check_inputs(inputs)
+        results = self.model.predict(dict(inputs))
+        return {spec.name: as_declared(results[spec.name], spec) for spec in self.signature.outputs}
+
+
+def as_declared(value: Array, spec: TensorSpec) -> Array:
+    """Core ML's float32 0..255 -> the signature's dtype, truncated as the program would."""
+    if spec.dtype != "uint8":
+        return value.astype(spec.dtype)
+    return np.clip(value, 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class CoreMLRuntime:
+    """Core ML with every compute unit that the machine has."""
+
+    name: str = "coreml"
+    targets: tuple[str, ...] = ("coreml",)
+
+    def available(self) -> Refusal | None:
+        if sys.platform != "darwin":
+            return Refusal("Core ML runs only on macOS")
+        return installed("coremltools", "coreml")
+
+    def version(self) -> str:
+        return library("coremltools")
+
+    @contextmanager
+    def open(
+        self, bundle: Path, artifact: Artifact, signature: Signature, *, threads: int = 0
+    ) -> Iterator[CoreMLSession]:
+        if refusal := self.available():
+            raise MissingBackendError(f"{artifact.name}: {refusal}; not run.")
+        import coremltools as ct
+
+        with opened(bundle, artifact, self.version()) as path:
+            model = ct.models.MLModel(str(path))
+        yield CoreMLSession(model, signature)

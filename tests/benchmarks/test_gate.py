@@ -1,0 +1,170 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minuet.benchmarks.budget import Budget, Limit
+from minuet.benchmarks.gate import FAIL, INCONCLUSIVE, PASS, Verdict, gate, outcome_of
+from minuet.contracts.errors import RequestError
+
+OPEN = Budget(name="no latency", limits=(Limit(metric="bytes", at_most=10_000_000),))
+
+
+def drawn(seed: int, count: int = 200, middle: float = 100.0) -> tuple[float, ...]:
+    rng = np.random.default_rng(seed)
+    return tuple((middle * np.exp(0.02 * rng.gamma(2.0, 1.0, count))).tolist())
+
+
+def budget(metric: str, at_most: float, **changes: Any) -> Budget:
+    return Budget(name="b", limits=(Limit(metric=metric, at_most=at_most, **changes),))
+
+
+@pytest.mark.parametrize(
+    ("at_most", "outcome"), [(120.0, PASS), (90.0, FAIL), (103.5, INCONCLUSIVE)]
+)
+def test_a_median_is_judged_by_the_ends_of_its_interval(
+    make_run: Any, make_report: Any, at_most: float, outcome: str
+) -> None:
+    report = make_report(make_run(drawn(0, 30)))
+    (verdict,) = gate(report, budget("total.p50", at_most))
+    assert verdict.outcome == outcome
+    assert verdict.low is not None and verdict.high is not None
+    assert (verdict.low > at_most, verdict.high > at_most) == {
+        PASS: (False, False),
+        FAIL: (True, True),
+        INCONCLUSIVE: (False, True),
+    }[outcome]
+
+
+def test_a_lucky_median_below_the_limit_does_not_pass(make_run: Any, make_report: Any) -> None:
+    samples = (80.0, 81.0, 82.0, 99.0, 140.0, 150.0)  # the median is 90.5
+    (verdict,) = gate(make_report(make_run(samples)), budget("total.p50", 95.0))
+    assert verdict.value == pytest.approx(90.5) and verdict.outcome == INCONCLUSIVE
+    assert "samples would decide; there are 6" in verdict.note
+
+
+def test_a_tail_needs_hundreds_of_samples_and_says_so(make_run: Any, make_report: Any) -> None:
+    limits = budget("total.p99", 500.0)
+    (few,) = gate(make_report(make_run(drawn(1, 100))), limits)
+    (many,) = gate(make_report(make_run(drawn(1, 900))), limits)
+    assert few.outcome == INCONCLUSIVE and few.high is None
+    needed = int(few.note.split()[1])
+    assert 400 < needed < 900
+    assert many.outcome == PASS
+
+
+def test_a_run_that_heats_above_the_limit_does_not_pass(make_run: Any, make_report: Any) -> None:
+    heated = tuple(np.array(drawn(2, 400)) * np.repeat([1.0, 1.0, 1.0, 1.25, 1.25], 80))
+    limits = budget("total.p50", 110.0)
+    (verdict,) = gate(make_report(make_run(heated)), limits)
+    assert verdict.value is not None and verdict.value < 110 and verdict.outcome != PASS
+
+
+def test_numbers_without_noise_are_just_compared(make_run: Any, make_report: Any) -> None:
+    report = make_report(make_run())
+    assert [v.outcome for v in gate(report, budget("peak_rss", 200))] == [PASS]
+    assert [v.outcome for v in gate(report, budget("peak_rss", 199))] == [FAIL]
+    assert [v.outcome for v in gate(report, budget("nfe", 1))] == [FAIL]
+
+
+def test_a_share_is_taken_of_the_other_artifact(make_run: Any, make_report: Any) -> None:
+    small = make_run(artifact="onnx-int8", bytes_on_disk=1_100_000)
+    limits = budget("bytes", 0.3, artifact="onnx-int8", of="onnx-fp32")
+    (verdict,) = gate(make_report(make_run(), small), limits)
+    assert verdict.outcome == PASS and verdict.value == pytest.approx(0.275)
+    (verdict,) = gate(make_report(make_run(), replace(small, bytes_on_disk=1_300_000)), limits)
+    assert verdict.outcome == FAIL and "0.325 of onnx-fp32" in str(verdict)
+    (verdict,) = gate(make_report(small), limits)
+    assert verdict.outcome == INCONCLUSIVE and "no onnx-fp32 in the report" in verdict.note
+
+
+def test_what_was_not_measured_never_passes(make_run: Any, make_report: Any) -> None:
+    refused = make_run(samples_ms={}, peak_rss_mib=None, refusal="openvino is not installed")
+    limits = Budget(
+        name="b",
+        limits=(
+            Limit(metric="total.p50", at_most=900),
+            Limit(metric="stage.text.p50", at_most=900),
+            Limit(metric="peak_rss", at_most=9000),
+            Limit(metric="total.p50", at_most=900, runtime="executorch"),
+        ),
+    )
+    verdicts = gate(make_report(refused), limits)
+    assert {verdict.outcome for verdict in verdicts} == {INCONCLUSIVE}
+    assert "not run: openvino is not installed" in verdicts[0].note
+    assert "no run of the report is meant" in verdicts[3].note
+    (silent,) = gate(make_report(make_run()), budget("stage.text.p50", 900))
+    assert silent.outcome == INCONCLUSIVE and silent.note == "no samples"
+
+
+def test_a_sample_that_is_no_number_decides_nothing(make_run: Any, make_report: Any) -> None:
+    (verdict,) = gate(make_report(make_run((1.0, float("nan")))), budget("total.p50", 900))
+    assert verdict.outcome == INCONCLUSIVE and "finite" in verdict.note
+
+
+def test_the_same_model_twice_is_hardly_ever_failed(make_run: Any, make_report: Any) -> None:
+    outcomes = []
+    for seed in range(40):
+        new, old = (make_report(make_run(drawn(2 * seed + i, 60))) for i in (0, 1))
+        outcomes.append(gate(new, OPEN, old)[-1].outcome)
+    assert outcomes.count(FAIL) <= 1
+    assert outcomes.count(PASS) >= 36
+
+
+def test_a_planted_slow_down_is_caught_and_named(make_run: Any, make_report: Any) -> None:
+    caught = 0
+    for seed in range(20):
+        new = make_report(make_run(drawn(seed, 100, 105.0)))
+        verdict = gate(new, OPEN, make_report(make_run(drawn(seed + 500, 100))))[-1]
+        caught += verdict.outcome == FAIL
+    assert caught >= 18
+    assert verdict.metric == "total.p50 over baseline"
+    assert verdict.value == pytest.approx(1.05, abs=0.02)
+
+
+def test_a_drifting_report_is_not_compared(make_run: Any, make_report: Any) -> None:
+    hot = tuple(np.array(drawn(1)) * np.linspace(1.0, 1.4, 200))
+    verdict = gate(make_report(make_run(hot)), OPEN, make_report(make_run(drawn(2))))[-1]
+    assert verdict.outcome == INCONCLUSIVE and "the report drifts by +" in verdict.note
+
+
+def test_another_machines_baseline_is_refused_unless_asked_for(
+    make_run: Any, make_report: Any, machine: Any
+) -> None:
+    ours = make_report(make_run(drawn(1)))
+    theirs = make_report(make_run(drawn(2)), machine=replace(machine, cpu="Fast 1", cores=64))
+    with pytest.raises(RequestError, match=r"another machine .*'Fast 1'.*64"):
+        gate(ours, OPEN, theirs)
+    assert gate(ours, OPEN, theirs, allow_strangers=True)[-1].outcome == PASS
+
+
+def test_a_baseline_without_the_same_artifact_is_refused(make_run: Any, make_report: Any) -> None:
+    ours, theirs = make_report(make_run()), make_report(make_run(artifact="onnx-fp16"))
+    with pytest.raises(RequestError, match="nothing to compare: report has onnx-fp32 on ort"):
+        gate(ours, OPEN, theirs)
+    with pytest.raises(RequestError, match="with 4 threads"):
+        gate(ours, OPEN, make_report(make_run(threads=4)))
+
+
+def test_another_build_is_compared_and_said_to_be_one(make_run: Any, make_report: Any) -> None:
+    ours = make_report(make_run(drawn(1)))
+    theirs = make_report(make_run(drawn(2), artifact_sha256="b" * 64))
+    assert gate(ours, OPEN, theirs)[-1].note == "another build of the artifact"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([PASS, PASS], PASS),
+        ([PASS, INCONCLUSIVE], INCONCLUSIVE),
+        ([INCONCLUSIVE, FAIL], FAIL),
+        ([], INCONCLUSIVE),
+    ],
+)
+def test_one_failure_decides_and_nothing_is_no_pass(outcomes: list[str], expected: str) -> None:
+    verdicts = [
+        Verdict(outcome=o, artifact="a", runtime="r", metric="bytes", limit=1.0, unit="B")
+        for o in outcomes
+    ]
+    assert outcome_of(verdicts) == expected

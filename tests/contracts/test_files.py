@@ -1,0 +1,260 @@
+"""Bytes to disk: whole or not at all, and nothing outside its folder."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minuet.contracts.errors import DamagedError, RequestError
+from minuet.contracts.files import (
+    CHUNK,
+    contained,
+    disk_errors,
+    read_json,
+    sha256_of,
+    write_bytes,
+    write_folder,
+    write_json,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def failing(code: int) -> Callable[..., int]:
+    def fail(*arguments: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+# --- hashes and names ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1])
+def test_a_hash_is_that_of_all_bytes(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(size))
+    assert sha256_of(path) == hashlib.sha256(bytes(size)).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["a", "a/b.c", "./a", "a..b", "..a"])
+def test_a_name_below_the_root_is_a_path_below_the_root(tmp_path: Path, name: str) -> None:
+    assert contained(tmp_path, name) == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "../a", "a/../../b", "a/..", "/etc/passwd", "a\\b", "..\\a", "C:a", "a\0b"]
+)
+def test_a_name_that_points_outside_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DamagedError, match="points outside its folder; refused"):
+        contained(tmp_path, name)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DamagedError, match="points outside its folder"):
+        contained(tmp_path, 7)  # type: ignore[arg-type]
+
+
+def test_a_link_that_leaves_the_root_is_refused_and_one_that_stays_is_not(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "real").mkdir(parents=True)
+    (root / "out").symlink_to(tmp_path)
+    (root / "in").symlink_to(root / "real")
+    with pytest.raises(DamagedError, match="leaves its folder by a link"):
+        contained(root, "out/secret")
+    assert contained(root, "in/file") == root / "in" / "file"
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(DamagedError, match="leaves its folder by a link"):
+        contained(tmp_path, "round/file")
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def test_a_file_is_written_with_its_folders_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    write_bytes(path, b"one")
+    write_bytes(path, b"three")
+    assert path.read_bytes() == b"three" and names(path.parent) == ["file"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("call", ["fsync", "replace", "write"])
+def test_a_full_disk_is_said_and_the_file_before_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    path = tmp_path / "file"
+    write_bytes(path, b"before")
+    if call == "write":
+        monkeypatch.setattr("os.fdopen", opener(failing(code)))
+    else:
+        monkeypatch.setattr(f"os.{call}", failing(code))
+    with pytest.raises(RequestError, match=r"file: the disk is full; .* Free some space"):
+        write_bytes(path, b"after")
+    assert path.read_bytes() == b"before" and names(tmp_path) == ["file"]
+
+
+def opener(write: Callable[..., int]) -> Callable[..., object]:
+    """os.fdopen, whose stream fails at its first write."""
+    fdopen = os.fdopen
+
+    class Stream:
+        def __init__(self, *arguments: object) -> None:
+            self.inner = fdopen(*arguments)  # type: ignore[call-overload]
+            self.write = write
+
+        def __enter__(self) -> "Stream":
+            return self
+
+        def __exit__(self, *arguments: object) -> None:
+            self.inner.close()
+
+    return Stream
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_forbidden_place_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr("os.fsync", failing(code))
+    with pytest.raises(RequestError, match="writing is not permitted; choose another place"):
+        write_bytes(tmp_path / "file", b"")
+    assert not names(tmp_path)
+
+
+def test_another_trouble_keeps_its_own_name(tmp_path: Path) -> None:
+    with pytest.raises(BlockingIOError), disk_errors(tmp_path):
+        raise BlockingIOError(errno.EAGAIN, "later")
+
+
+# --- JSON ------------------------------------------------------------------------------------
+
+
+def test_json_comes_back_and_equal_values_are_equal_bytes(tmp_path: Path) -> None:
+    write_json(tmp_path / "one", {"b": [1, 2.5, None], "a": "ü"})
+    write_json(tmp_path / "two", {"a": "ü", "b": [1, 2.5, None]})
+    assert read_json(tmp_path / "one") == {"a": "ü", "b": [1, 2.5, None]}
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_what_json_cannot_say_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "file", float("nan"))
+    assert not names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b'{"a": ', b"{} {}", b"\xff\xfe", b"[" * 100_000, b"9" * 5000],
+    ids=["nothing", "half", "two", "no text", "too deep", "too long a number"],
+)
+def test_what_is_not_json_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(DamagedError, match="file: not readable as JSON"):
+        read_json(tmp_path / "file")
+
+
+def test_json_is_bounded(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1" + b" " * (2 << 20))
+    with pytest.raises(DamagedError, match="larger than 1 MiB; refused"):
+        read_json(tmp_path / "file", max_bytes=1 << 20)
+    assert read_json(tmp_path / "file") == 1
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DamagedError, match="nowhere: missing"):
+        read_json(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(DamagedError, match="missing"):
+        read_json(tmp_path / "file" / "within")
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DamagedError, match="a folder, not a file"):
+        read_json(tmp_path)
+
+
+# --- folders ---------------------------------------------------------------------------------
+
+
+def write_one(path: Path, word: str, *, replace: bool = True) -> None:
+    with write_folder(path, replace=replace) as staging:
+        (staging / word).write_text(word)
+
+
+def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "folder"
+    with write_folder(path) as staging:
+        (staging / "file").touch()
+        assert not path.exists() and staging.parent == path.parent
+    assert names(path) == ["file"] and names(tmp_path / "deep") == ["folder"]
+    assert path.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_new_folder_takes_the_whole_place_of_the_old(tmp_path: Path) -> None:
+    write_one(tmp_path / "folder", "old")
+    write_one(tmp_path / "folder", "new")
+    assert names(tmp_path / "folder") == ["new"] and names(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("before", [False, True])
+def test_a_block_that_fails_leaves_everything_as_it_was(
+    tmp_path: Path, error: type[BaseException], before: bool
+) -> None:
+    if before:
+        write_one(tmp_path / "folder", "old")
+    with pytest.raises(error), write_folder(tmp_path / "folder") as staging:
+        (staging / "half").touch()
+        raise error
+    assert names(tmp_path) == (["folder"] if before else [])
+    assert not before or names(tmp_path / "folder") == ["old"]
+
+
+def test_a_rename_that_fails_gives_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_one(tmp_path / "folder", "old")
+    rename = Path.rename
+
+    def full(self: Path, target: Path) -> Path:
+        if (self / "new").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(RequestError, match="the disk is full"):
+        write_one(tmp_path / "folder", "new")
+    assert names(tmp_path) == ["folder"] and names(tmp_path / "folder") == ["old"]
+
+
+def test_a_disk_that_fills_up_inside_the_block_is_said(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RequestError, match="folder: the disk is full"),
+        write_folder(tmp_path / "folder"),
+    ):
+        failing(errno.ENOSPC)()
+    assert not names(tmp_path)
+
+
+def test_what_is_there_is_refused_where_it_may_not_be_replaced(tmp_path: Path) -> None:
+    write_one(tmp_path / "folder", "old")
+    with pytest.raises(RequestError, match="exists already"):
+        write_one(tmp_path / "folder", "new", replace=False)
+    assert names(tmp_path / "folder") == ["old"]
+
+
+def test_a_folder_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "photo").write_text("dear")
+    with pytest.raises(RequestError, match="photo: a file of that name is in the way"):
+        write_one(tmp_path / "photo", "new")
+    assert (tmp_path / "photo").read_text() == "dear" and names(tmp_path) == ["photo"]

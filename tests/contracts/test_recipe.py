@@ -1,0 +1,157 @@
+"""A recipe from a plain mapping: defaults where nothing is said, errors with the field's name."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minuet.contracts.errors import RequestError
+from minuet.contracts.recipe import SCHEMA, Curate, Stage, Steps, Taste, recipe_from
+
+LEAST: dict[str, Any] = {
+    "name": "least",
+    "seed": 1,
+    "clips": 8,
+    "base": None,
+    "teachers": {"one": {"size": "demo", "clips": 4}},
+    "ensemble": {"stickers": 3},
+    "curate": {},
+    "student": {"size": "demo", "clips": 4},
+    "steps": {"clips": 8},
+}
+RECIPES = Path(__file__).parents[2] / "minuet" / "recipes"
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The least recipe with the value at a dotted path replaced."""
+    found = deepcopy(LEAST)
+    *outer, last = path.split(".")
+    inner = found
+    for name in outer:
+        inner = inner.setdefault(name, {})
+    inner[last] = value
+    return found
+
+
+def test_what_is_not_said_has_its_default() -> None:
+    recipe = recipe_from(LEAST, "here")
+    assert recipe.base is None and recipe.schema == SCHEMA
+    assert recipe.teachers == {"one": Stage(size="demo", clips=4, taste=Taste())}
+    assert recipe.curate == Curate() and recipe.steps == Steps(clips=8)
+    assert recipe.student.taste.weights == {}
+
+
+def test_what_is_said_stands_at_every_depth() -> None:
+    taste = {"big": 4, "scale": [0.5, 2], "weights": {"flow": 2}}
+    stage = {"size": "demo", "clips": 4, "levels": [1, 0.5], "taste": taste}
+    recipe = recipe_from(changed("teachers.one", stage) | {"base": stage}, "here")
+    made = Taste(big=4.0, scale=(0.5, 2.0), weights={"flow": 2.0})
+    expected = Stage(size="demo", clips=4, levels=(1.0, 0.5), taste=made)
+    assert recipe.base == expected == recipe.teachers["one"]
+
+
+def test_whole_numbers_become_floats_where_floats_are_meant() -> None:
+    recipe = recipe_from(changed("student.taste.weights", {"flow": 2}), "here")
+    assert type(recipe.student.taste.weights["flow"]) is float
+
+
+def test_a_recipe_comes_back_from_its_plain_form() -> None:
+    recipe = recipe_from(LEAST, "here")
+    assert recipe_from(asdict(recipe), "there") == recipe
+
+
+WRONG = {
+    "an unknown field": (changed("wheels", 4), r"here: unknown fields \['wheels'\]; known: "),
+    "unknown fields of two kinds": (
+        {**LEAST, "wheels": 4, 7: 1},
+        r"here: unknown fields \[7, 'wheels'\]",
+    ),
+    "unknown, deep down": (
+        changed("teachers.one.taste.colour", 1),
+        r"here: teachers.one: taste: unknown fields \['colour'\]",
+    ),
+    "a word for a number": (changed("seed", "7"), r"here: seed: int is needed, got '7'"),
+    "a fraction for a number": (changed("clips", 8.5), r"here: clips: int is needed, got 8.5"),
+    "a truth for a number": (changed("clips", True), r"here: clips: int is needed, got True"),
+    "a truth for a fraction": (
+        changed("ensemble.guidance", True),
+        r"here: ensemble: guidance: float is needed, got True",
+    ),
+    "a number for a word": (changed("student.size", 3), r"here: student: size: str is needed"),
+    "nothing for a stage": (changed("student", None), r"here: student: a mapping is needed, None"),
+    "a list for a mapping": (changed("teachers", ["one"]), r"here: teachers: a mapping is needed"),
+    "a number for a list": (changed("steps.levels", 1.0), r"here: steps: levels: a list of numb"),
+    "a word in a list": (
+        changed("curate.moved", [0.3, "much"]),
+        r"here: curate: moved: float is needed, got 'much'",
+    ),
+    "one of two numbers": (
+        changed("curate.moved", [0.3]),
+        r"here: curate: moved: 2 numbers are needed, got \[0.3\]",
+    ),
+    "a word for a weight": (
+        changed("student.taste.weights", {"flow": "more"}),
+        r"here: student: taste: weights.flow: float is needed, got 'more'",
+    ),
+    "no teacher": (changed("teachers", {}), r"here: at least one teacher is needed"),
+    "a newer schema": (changed("schema", SCHEMA + 1), rf"here: schema {SCHEMA + 1} is newer"),
+    "fewer than no clips": (changed("student.clips", -1), r"here: student: clips >= 0"),
+    "an empty batch": (changed("teachers.one.batch", 0), r"here: teachers.one: .*batch >= 1"),
+    "a rate that is no number": (
+        changed("student.learning_rate", float("nan")),
+        r"here: student: .*learning_rate",
+    ),
+    "steps that never end": (
+        changed("steps.levels", [1.0, 0.6]),
+        r"here: steps: levels fall from 1 to 0, got \(1.0, 0.6\)",
+    ),
+    "steps that rise": (changed("steps.levels", [1, 0.5, 0.6, 0]), r"here: steps: levels fall"),
+    "steps on empty batches": (changed("steps.batch", 0), r"here: steps: clips >= 0, batch >= 1"),
+    "more than all of the batches": (
+        changed("steps.world_share", 1.5),
+        r"here: steps: world_share is in 0..1, got 1.5",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_is_said_with_its_field(wrong: str) -> None:
+    value, message = WRONG[wrong]
+    with pytest.raises(RequestError, match=message):
+        recipe_from(value, "here")
+
+
+@pytest.mark.parametrize("name", [name for name in LEAST])
+def test_a_missing_field_is_named(name: str) -> None:
+    rest = {key: value for key, value in LEAST.items() if key != name}
+    with pytest.raises(RequestError, match=f"here: the field '{name}' is missing"):
+        recipe_from(rest, "here")
+
+
+def drop(found: dict[str, Any], *path: str) -> dict[str, Any]:
+    inner = found
+    for name in path[:-1]:
+        inner = inner[name]
+    del inner[path[-1]]
+    return found
+
+
+def test_a_missing_field_is_named_with_where_it_is_missing() -> None:
+    with pytest.raises(RequestError, match="here: teachers.one: the field 'size' is missing"):
+        recipe_from(drop(deepcopy(LEAST), "teachers", "one", "size"), "here")
+
+
+@pytest.mark.parametrize("value", [None, [], "recipe", 3])
+def test_what_is_no_mapping_is_no_recipe(value: Any) -> None:
+    with pytest.raises(RequestError, match=f"here: a mapping is needed, {type(value).__name__}"):
+        recipe_from(value, "here")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_that_is_shipped_can_be_read(path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    recipe = recipe_from(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
+    assert recipe.name == path.stem and len(recipe.teachers) == 3

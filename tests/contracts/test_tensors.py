@@ -1,0 +1,60 @@
+"""Signatures: there and back, and a wrong array is named with both sides of the mismatch."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minuet.contracts.errors import RequestError
+from minuet.contracts.tensors import DTYPES, Signature, TensorSpec
+
+IMAGE = TensorSpec(
+    name="image", axes="BCHW", shape=(1, 4, 8, 8), dtype="float32", low=0.0, high=1.0, meaning="x"
+)
+TOKENS = TensorSpec(name="tokens", axes="BL", shape=(1, 16), dtype="int32")
+FRAMES = TensorSpec(name="frames", axes="TCHW", shape=(8, 4, 8, 8), dtype="uint8")
+SIGNATURE = Signature(inputs=(IMAGE, TOKENS), outputs=(FRAMES,))
+
+
+def given() -> dict[str, Any]:
+    return {"image": np.zeros((1, 4, 8, 8), np.float32), "tokens": np.zeros((1, 16), np.int32)}
+
+
+def test_a_signature_comes_back_from_json() -> None:
+    assert Signature.from_json(json.loads(json.dumps(SIGNATURE.to_json()))) == SIGNATURE
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_is_one_that_numpy_knows(dtype: str) -> None:
+    spec = TensorSpec(name="x", axes="L", shape=(2,), dtype=dtype)
+    spec.check(np.zeros(2, dtype))
+
+
+def test_inputs_that_fit_pass() -> None:
+    SIGNATURE.check_inputs(given())
+
+
+def test_another_shape_or_dtype_is_refused_with_both_sides() -> None:
+    wide = given() | {"tokens": np.zeros((1, 17), np.int32)}
+    with pytest.raises(RequestError, match=r"tokens: int32 of shape \(1, 16\) .* \(1, 17\) was"):
+        SIGNATURE.check_inputs(wide)
+    double = given() | {"image": np.zeros((1, 4, 8, 8))}
+    with pytest.raises(RequestError, match=r"image: float32 .* float64 of shape"):
+        SIGNATURE.check_inputs(double)
+
+
+@pytest.mark.parametrize(
+    "inputs", [{}, {"image": np.zeros(1)}, {**given(), "noise": np.zeros(1)}]
+)
+def test_missing_and_unknown_inputs_are_named(inputs: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match=r"takes \['image', 'tokens'\]; given: ") as caught:
+        SIGNATURE.check_inputs(inputs)
+    assert str(sorted(inputs)) in str(caught.value)
+
+
+def test_a_spec_that_contradicts_itself_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match=r"x: 2 axes for shape \(1,\)"):
+        TensorSpec(name="x", axes="BL", shape=(1,), dtype="int32")
+    with pytest.raises(ValueError, match="'complex64' is not one of"):
+        TensorSpec(name="x", axes="L", shape=(1,), dtype="complex64")

@@ -1,0 +1,90 @@
+"""Quantize writes a student with a recipe that fits it, whole or not at all."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from minuet.__main__ import app
+from minuet.models.denoiser import Denoiser, DenoiserConfig
+from minuet.models.student import Sampler, Student, load_student, save_student
+from minuet.quantize.recipe import read_recipe
+from minuet.stickers import captions
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["quantize", *arguments])
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest student there is, with weights that do something."""
+    torch.manual_seed(0)
+    config = DenoiserConfig(fine=8, coarse=16, depth=1, encoder=8, text=16, film=16, shuffle=8)
+    network = Denoiser(config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if not parameter.abs().max():
+                parameter.normal_(0, 0.05)
+    folder = tmp_path_factory.mktemp("made") / "student"
+    words = captions.tokenizer_json()
+    made = Student(
+        network=network, sampler=Sampler(levels=(1.0, 0.5, 0.0)), tokenizer=words, card="# Tiny\n"
+    )
+    save_student(made, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quantized(student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out") / "q"
+    done = run(str(student), "-o", str(out), "--clips", "1")
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_the_result_is_the_student_with_a_recipe_that_fits(student: Path, quantized: Path) -> None:
+    whole = load_student(quantized)
+    assert whole.sha256 == load_student(student).sha256
+    recipe, ranges = read_recipe(quantized, whole.sha256)
+    assert recipe.layers["network.out"] == "float"
+    assert recipe.layers["network.words"] == "weights"
+    assert recipe.layers["network.stem"] == "int8"
+    assert {"network.stem@0.in", "network.stem@1.in"} <= set(ranges)  # one of each step
+
+
+def test_asking_again_replaces_it_with_the_same_bytes(student: Path, quantized: Path) -> None:
+    names = ("recipe.json", "ranges.safetensors", "weights.safetensors")
+    before = {name: (quantized / name).read_bytes() for name in names}
+    done = run(str(student), "-o", str(quantized), "--clips", "1", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["scheme"] == "int8"
+    assert before == {name: (quantized / name).read_bytes() for name in names}
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("--scheme", "int2"), "the scheme 'int2' is not known; choose from int8"),
+        (("--method", "guess"), "the method is one of min-max, percentile"),
+        (("--clips", "0"), "there are no calibration clips"),
+        (("--keep-float", "network.nose"), "'network.nose' matches no layer; there are"),
+        (("--keep-float", "*"), "nothing is quantized"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_nothing_is_written(
+    student: Path, tmp_path: Path, asked: tuple[str, ...], words: str
+) -> None:
+    done = run(str(student), "-o", str(tmp_path / "q"), *asked)
+    assert (done.exit_code, words in done.output) == (2, True), done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_folder_is_not_replaced(student: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = run(str(student), "-o", str(tmp_path))
+    assert done.exit_code == 2 and "is not a quantized student" in done.output
+    assert (tmp_path / "thesis.txt").exists()
