@@ -47,6 +47,7 @@ class Budget:
 
     name: str
     limits: tuple[Limit, ...]
+    size: int = 0  # side of the stickers it is about, in pixels; 0: any
     min_effect: float = 0.03  # a slow-down below this share is nobody's business
     level: float = 0.99  # of every interval that a verdict rests on
 

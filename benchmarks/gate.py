@@ -52,8 +52,14 @@ def gate(
     """Judge a report by a budget, and against a baseline if there is one.
 
     Raises:
-        RequestError: the baseline is another machine's or no run of it can be compared.
+        RequestError: the report is about stickers of another size than the budget; the baseline
+            is another machine's, or no run of it can be compared.
     """
+    if budget.size and report.size and budget.size != report.size:
+        raise RequestError(
+            f"the budget {budget.name!r} is for {budget.size} px, the report for {report.size} px; "
+            "choose the budget of that size."
+        )
     verdicts = [v for limit in budget.limits for v in judge_limit(report.runs, limit, budget)]
     if baseline:
         verdicts += against(report, baseline, budget, allow_strangers=allow_strangers)

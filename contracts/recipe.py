@@ -79,7 +79,7 @@ class Steps:
     """Step and guidance distillation: the sampler the student ends with."""
 
     clips: int
-    levels: tuple[float, ...] = (1.0, 0.6, 0.0)
+    levels: tuple[float, ...] = (1.0, 0.0)
     batch: int = 12
     learning_rate: float = 4e-4
     world_share: float = 0.5  # of the batches; the rest are kept candidates
@@ -167,6 +167,6 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return {name: _convert(inner, row, f"{where}.{name}") for name, row in table.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint) or isinstance(value, bool) and hint is not bool:
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise RequestError(f"{where}: {hint.__name__} is needed, got {value!r}.")
     return value

@@ -51,6 +51,7 @@ class Report:
     clock_resolution_ns: float
     minuet: str
     seed: int
+    size: int = 0  # side of the stickers in pixels; 0: not known
     schema: int = SCHEMA
 
     def to_json(self) -> dict[str, Any]:

@@ -51,10 +51,11 @@ def composition_losses(fields: Fields, batch: Batch, t_B: Tensor) -> dict[str, T
     """Every loss of the composition head against a clip with known parts and motions.
 
     clip: the composed frames; sharp: the same by L1, which sees the faint halos that squares
-    forgive; flow: L1 of the total backward flow; affine: squared distance of
-    the flow that each pixel's true part would give (squared, because left and right cancel, and
-    the L1 of two opposite motions is the same all the way between them: it never chose); parts: cross-entropy of the masks; gate: whether the pixel
-    was visible in the sticker; paint: L1 where it was not; dense: a price on the remainder.
+    forgive; flow: L1 of the total backward flow; affine: squared distance of the flow that each
+    pixel's true part would give (squared, because the L1 distance to two opposite motions is the
+    same all the way between them: left and right were never told apart); parts: cross-entropy of
+    the masks; gate: whether the pixel was visible in the sticker; paint: L1 where it was not;
+    dense: a price on the remainder.
     """
     side, frames = batch.sticker_BCHW.shape[-1], batch.frames
     flow = total_flow(fields, side)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from minuet.benchmarks.degrade import Subject, calibration
 from minuet.benchmarks.quality import Frames, Future, Judge, Reference, score, summarise
@@ -46,7 +47,9 @@ def held_out(count: int, side: int = SHOWN) -> Iterator[Asked]:
 def _subject(spec: world.Spec, index: int, side: int) -> Subject:
     truth = world.render_truth(spec, side)
     future = Future(
-        frames_THWC=truth.frames_THWC, flow_THW2=truth.flow_THW2, mask_THW=truth.mask_THW
+        frames_THWC=truth.frames_THWC,
+        flow_THW2=truth.flow_THW2,
+        mask_THW=truth.mask_THW & seen_before(truth),
     )
     reference = Reference(futures=(future,), motion=spec.motion, style=spec.style, color=spec.color)
     rng = np.random.default_rng([SEED, index, 1])
@@ -62,6 +65,21 @@ def _subject(spec: world.Spec, index: int, side: int) -> Subject:
         drifted_THWC=world.render_clip(replace(spec, style=style), side).frames_THWC,
         wrong_THWC=world.render_clip(elsewhere, side).frames_THWC,
     )
+
+
+def seen_before(truth: world.Truth) -> NDArray[np.bool_]:
+    """Whether the flow leads to a pixel of the same part of the sticker in frame 0 (T, H, W).
+
+    Where it does not, the pixel was covered, and no warp of frame 0 can be right.
+    """
+    side = truth.part_THW.shape[-1]
+    rows, columns = np.mgrid[0:side, 0:side]
+    x = np.rint(columns + truth.flow_THW2[..., 0] * side / 2).astype(int)
+    y = np.rint(rows + truth.flow_THW2[..., 1] * side / 2).astype(int)
+    inside = (x >= 0) & (x < side) & (y >= 0) & (y < side)
+    x, y = x.clip(0, side - 1), y.clip(0, side - 1)
+    same = truth.part_THW[0][y, x] == truth.part_THW
+    return np.asarray(inside & same & truth.mask_THW[0][y, x])
 
 
 def animated(student: Student, asked: Sequence[Asked]) -> list[Frames]:

@@ -33,7 +33,8 @@ def packed(tensors: dict[str, Tensor], storage: str) -> dict[str, Tensor]:
         else:
             found[name] = tensor.half().contiguous()
     if lost := [name for name, tensor in found.items() if not tensor.float().isfinite().all()]:
-        raise RequestError(f"{lost[0]}: not finite in half precision; nothing was saved.")
+        name = lost[0] if lost[0] in tensors else lost[0].removesuffix(SCALE)
+        raise RequestError(f"{name}: not finite in half precision; nothing was saved.")
     return found
 
 

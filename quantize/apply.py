@@ -28,8 +28,8 @@ class Form:
 
 
 FORMS = {
-    # onnxruntime computes the linear layers of a program like ours in float whatever they carry
-    # (measured: it fuses them to Gemm before it looks for int8), and folds weights at load.
+    # onnxruntime computes a linear layer in int8 only where its answer is int8 as well: that gains
+    # 2 % of an animation and costs 3 dB (measured). int8 weights alone it unfolds at load.
     "onnx": Form(int8_linear=False, weights_alone=True),
     # XNNPACK takes a layer as int8 from int8 to int8, or as float with float weights.
     "executorch": Form(int8_linear=True, weights_alone=False),

@@ -2,11 +2,12 @@
 
 What torch.onnx writes is right, and neither fast nor small: signed activations have no quick
 kernel on x86, an int8 weight of a float layer is unpacked at every run, and what stayed float
-takes 4 bytes a number. Three rewrites mend that, and change no weight:
+takes 4 bytes a number. Four rewrites mend that, and change no weight:
 
     Q and DQ of int8 codes, zero point z   ->  of uint8 codes, zero point z + 128
     int8 W, DQ, float layer                ->  int8 W, Cast, Mul, float layer
     float32 W, any use                     ->  float16 W, Cast, where that is exact
+    two constants of the same bytes        ->  one
 
 Every runtime folds Cast and Mul of constants when it loads a model; DQ it keeps.
 """
@@ -31,6 +32,7 @@ def finish(model: Any) -> Any:
     graph = Graph(model.graph)
     use_unsigned_activations(graph)
     fold_weights(graph)
+    merge_constants(graph)
     halve_constants(graph)
     graph.tidy()
     return model
@@ -64,6 +66,10 @@ class Graph:
             self.proto.initializer.append(numpy_helper.from_array(values, name))
             self.constants[name] = self.proto.initializer[-1]
         return name
+
+    def drop(self, name: str) -> None:
+        """Forget a constant."""
+        self.proto.initializer.remove(self.constants.pop(name))
 
     def tidy(self) -> None:
         """Put the new nodes first, and drop constants that nothing reads any more."""
@@ -117,6 +123,21 @@ def fold_weights(graph: Graph) -> None:
         graph.proto.node.remove(node)
 
 
+def merge_constants(graph: Graph) -> None:
+    """Keep one of equal constants: a grid of coordinates is made anew for every frame's warp."""
+    first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    for name, row in list(graph.constants.items()):
+        values = graph.array(name)
+        kept = first.setdefault((row.data_type, values.shape, values.tobytes()), name)
+        if kept == name:
+            continue
+        for node in (*graph.first, *graph.proto.node):
+            for at, given in enumerate(node.input):
+                if given == name:
+                    node.input[at] = kept
+        graph.drop(name)
+
+
 def halve_constants(graph: Graph) -> None:
     """Keep large float32 constants as float16 where no bit is lost, as in stored students."""
     from onnx import TensorProto, helper
@@ -130,8 +151,7 @@ def halve_constants(graph: Graph) -> None:
         if not np.array_equal(halves.astype(np.float32), values):
             continue
         half = graph.add(f"{row.name}_half", halves)
-        del graph.constants[row.name]
-        graph.proto.initializer.remove(row)
+        graph.drop(row.name)
         graph.first.insert(0, helper.make_node("Cast", [half], [row.name], to=TensorProto.FLOAT))
 
 

@@ -83,5 +83,6 @@ def joint_matrix(joint: Joint, pivot: tuple[float, float]) -> Matrix:
     )
     matrix = np.eye(3)
     matrix[:2, :2] = linear
-    matrix[:2, 2] = np.asarray(pivot) + (joint.dx, joint.dy) - linear @ np.asarray(pivot)
+    place = np.asarray(pivot)
+    matrix[:2, 2] = place + np.array([joint.dx, joint.dy]) - linear @ place
     return matrix

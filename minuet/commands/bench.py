@@ -121,6 +121,7 @@ def measure_bundle(
         clock_resolution_ns=resolution().tick_ns,
         minuet=__version__,
         seed=seed,
+        size=manifest.signature.outputs[0].shape[-1],
     )
     return Measurement(report=report, frames_TCHW=drawn)
 

@@ -183,13 +183,12 @@ def write(
         for job in jobs:
             rows.append(_one(source, job, staging, gpu=gpu, threads=threads, say=say))
             step(note=rows[-1].name)
-        sampler = student.sampler
         return seal(
             staging,
             name=source.folder.resolve().name,
             family=type(student.network).__name__,
             signature=source.program.signature,
-            sampler=asdict(sampler) | {"steps": sampler.steps, "nfe": sampler.evaluations},
+            sampler=_about(student),
             artifacts=rows,
             student_sha256=student.sha256,
         )
@@ -235,6 +234,15 @@ def _in_short(proof: Any) -> str:
     if proof.parity.value is None:
         return f"{proof.runtime} not run: {proof.parity.reason}"
     return f"{proof.runtime} {proof.parity.value:.1f} dB"
+
+
+def _about(student: Any) -> dict[str, Any]:
+    """How a student is sampled and what that costs, for the manifest."""
+    from minuet.evaluation import gigaflops
+
+    sampler = student.sampler
+    cost = {"steps": sampler.steps, "nfe": sampler.evaluations, "macs": gigaflops(student) * 5e8}
+    return asdict(sampler) | cost
 
 
 def _check_place(out: Path) -> None:

@@ -168,3 +168,11 @@ def test_one_failure_decides_and_nothing_is_no_pass(outcomes: list[str], expecte
         for o in outcomes
     ]
     assert outcome_of(verdicts) == expected
+
+
+def test_a_budget_for_another_size_is_refused_with_both(make_run: Any, make_report: Any) -> None:
+    limit = Limit(metric="bytes", at_most=1e9)
+    budget = Budget(name="large", limits=(limit,), size=512)
+    with pytest.raises(RequestError, match="for 512 px, the report for 256 px"):
+        gate(make_report(make_run(), size=256), budget)
+    assert gate(make_report(make_run(), size=512), budget)

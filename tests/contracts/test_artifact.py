@@ -82,7 +82,7 @@ HURTS: dict[str, Callable[[Any], Any]] = {
 def test_a_damaged_manifest_is_refused(hurt: str) -> None:
     value = as_read()
     HURTS[hurt](value)
-    with pytest.raises(DamagedError, match="here: damaged manifest .* export again"):
+    with pytest.raises(DamagedError, match=r"here: damaged manifest .* export again"):
         Manifest.from_json(value, "here")
 
 

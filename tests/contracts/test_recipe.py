@@ -1,6 +1,5 @@
 """A recipe from a plain mapping: defaults where nothing is said, errors with the field's name."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -124,7 +123,7 @@ def test_what_is_wrong_is_said_with_its_field(wrong: str) -> None:
         recipe_from(value, "here")
 
 
-@pytest.mark.parametrize("name", [name for name in LEAST])
+@pytest.mark.parametrize("name", list(LEAST))
 def test_a_missing_field_is_named(name: str) -> None:
     rest = {key: value for key, value in LEAST.items() if key != name}
     with pytest.raises(RequestError, match=f"here: the field '{name}' is missing"):
@@ -140,7 +139,7 @@ def drop(found: dict[str, Any], *path: str) -> dict[str, Any]:
 
 
 def test_a_missing_field_is_named_with_where_it_is_missing() -> None:
-    with pytest.raises(RequestError, match="here: teachers.one: the field 'size' is missing"):
+    with pytest.raises(RequestError, match=r"here: teachers.one: the field 'size' is missing"):
         recipe_from(drop(deepcopy(LEAST), "teachers", "one", "size"), "here")
 
 

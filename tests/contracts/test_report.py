@@ -69,5 +69,5 @@ HURTS: dict[str, Callable[[Any], Any]] = {
 def test_a_damaged_report_is_refused(hurt: str) -> None:
     value = as_read()
     HURTS[hurt](value)
-    with pytest.raises(DamagedError, match="here: damaged report .* measure again"):
+    with pytest.raises(DamagedError, match=r"here: damaged report .* measure again"):
         Report.from_json(value, "here")

@@ -44,9 +44,7 @@ def test_another_shape_or_dtype_is_refused_with_both_sides() -> None:
         SIGNATURE.check_inputs(double)
 
 
-@pytest.mark.parametrize(
-    "inputs", [{}, {"image": np.zeros(1)}, {**given(), "noise": np.zeros(1)}]
-)
+@pytest.mark.parametrize("inputs", [{}, {"image": np.zeros(1)}, {**given(), "noise": np.zeros(1)}])
 def test_missing_and_unknown_inputs_are_named(inputs: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match=r"takes \['image', 'tokens'\]; given: ") as caught:
         SIGNATURE.check_inputs(inputs)

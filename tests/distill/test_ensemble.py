@@ -157,7 +157,8 @@ def test_a_picture_shrinks_by_the_mean_of_its_premultiplied_squares() -> None:
     small = shrunk(image, 2)
     rgba = image.astype(np.float64) / 255
     rgba[..., :3] *= rgba[..., 3:]
-    expected = np.array([[rgba[4 * y : 4 * y + 4, 4 * x : 4 * x + 4].mean((0, 1)) for x in (0, 1)]
-                         for y in (0, 1)])
+    expected = np.array(
+        [[rgba[4 * y : 4 * y + 4, 4 * x : 4 * x + 4].mean((0, 1)) for x in (0, 1)] for y in (0, 1)]
+    )
     np.testing.assert_allclose(small.permute(1, 2, 0), expected, atol=1e-6)
     assert not small[:, 0, 0].any()

@@ -111,7 +111,7 @@ def test_a_batch_with_one_lesson_in_it_is_a_batch_of_lessons(seen: Seen) -> None
 
 
 def test_only_the_students_levels_are_used_and_all_but_the_last(seen: Seen) -> None:
-    for seed in range(6):
+    for seed in range(4):
         run(numbered(0, 1, 2, 3), seed)
         run(squares(4, SIDE), seed)
     for kind in (seen.calls[::2], seen.calls[1::2]):
@@ -138,8 +138,8 @@ def test_the_loss_is_the_weighted_sum_of_its_parts_and_reaches_the_weights(batch
     network = denoiser().train()
     loss, parts = objective()(network, batch, torch.Generator().manual_seed(0))
     assert loss.isfinite() and set(parts) == set(Weights.__dataclass_fields__)
-    expected = sum(getattr(Weights(), name) * float(value) for name, value in parts.items())
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    expected = sum(getattr(Weights(), name) * value.item() for name, value in parts.items())
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
     loss.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
     assert any(p.grad is not None and p.grad.any() for p in network.parameters())
@@ -153,7 +153,7 @@ def test_the_loss_falls_in_a_few_steps() -> None:
 
     def mean() -> float:
         with torch.no_grad():
-            return sum(float(loss(seed)) for seed in range(100, 104)) / 4
+            return sum(float(loss(seed)) for seed in (100, 101)) / 2
 
     before = mean()
     optimizer = torch.optim.Adam(network.parameters(), lr=4e-3)

@@ -1,6 +1,7 @@
 """A bundle is believed only when every byte is the one that was exported."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,24 @@ def test_a_golden_case_of_another_shape_is_damage(bundle: Path) -> None:
 
     path = bundle / "golden/00.safetensors"
     tensors = load_file(path)
-    save_file({**tensors, "input.image": tensors["input.image"][:, :3].copy()}, path)
+    save_file({**tensors, "input.noise": tensors["input.noise"][:, :3].copy()}, path)
+    with pytest.raises(DamagedError, match="damaged golden case"):
+        read_golden(bundle, load_bundle_unchecked(bundle))
+
+
+@pytest.mark.parametrize("extra", [-1, 1, 1 << 24])
+def test_a_golden_stream_that_is_shorter_or_longer_than_its_tensor_is_damage(
+    bundle: Path, extra: int
+) -> None:
+    import zlib
+
+    from safetensors.numpy import load_file, save_file
+
+    path = bundle / "golden/00.safetensors"
+    tensors = load_file(path)
+    spec = load_bundle_unchecked(bundle).signature.inputs[0]
+    stream = zlib.compress(bytes(4 * math.prod(spec.shape) + extra))
+    save_file({**tensors, "input.image": np.frombuffer(stream, np.uint8)}, path)
     with pytest.raises(DamagedError, match="damaged golden case"):
         read_golden(bundle, load_bundle_unchecked(bundle))
 

@@ -1,6 +1,7 @@
 """Warp, part motions and composition against plain loops."""
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch.testing import assert_close
@@ -47,7 +48,7 @@ def test_warp_is_bilinear_sampling_at_each_pixels_source() -> None:
 
 def test_flow_from_parts_mixes_the_parts_motions_by_their_weights() -> None:
     affine, weights = random(2, 3, 6), random(2, 3, 4, 4, seed=1).exp()
-    flow = flow_from_parts(affine, weights, composing.grid(4))
+    flow = flow_from_parts(affine, weights)
     for n, i, j in np.ndindex(2, 4, 4):
         place = torch.tensor([(2 * j + 1) / 4 - 1, (2 * i + 1) / 4 - 1, 1.0])
         share = weights[n, :, i, j] / weights[n, :, i, j].sum()
@@ -101,9 +102,7 @@ def test_a_shift_moves_as_far_at_a_large_size_as_at_a_small_one() -> None:
 def test_flow_stays_finite_in_half_precision_whatever_the_logits() -> None:
     f = fields(parts=12)
     huge = torch.full_like(f.parts_NKHW, 1e4)
-    flow = flow_from_parts(
-        f.affine_NK6.half(), composing.part_weights(huge.half()), composing.grid(8).half()
-    )
+    flow = flow_from_parts(f.affine_NK6.half(), composing.part_weights(huge.half()))
     assert flow.isfinite().all()
 
 
@@ -120,3 +119,20 @@ def test_straight_alpha_survives_a_round_trip_where_anything_is_seen() -> None:
     assert_close(unpremultiply(premultiply(image)), image)
     image[:, 3] = 0
     assert unpremultiply(premultiply(image)).abs().max() == 0
+
+
+@pytest.mark.parametrize("side", [64, 256])
+def test_rendering_is_composing_and_giving_straight_alpha_back(side: int) -> None:
+    f = fields(parts=12)
+    first = torch.zeros(1, dtype=torch.long)
+    f.affine_NK6[first] = 0.0
+    f.dense_N2HW[first] = 0.0
+    f.gate_N1HW[first] = 20.0
+    image = torch.rand(1, 4, side, side, generator=torch.Generator().manual_seed(3))
+    sticker = premultiply(image)
+    slow = unpremultiply(composing.compose(sticker, f, len(f.affine_NK6)).clamp(0, 1)) * 255
+    quick = composing.render(image, sticker, f)
+    assert torch.equal(quick[0], (image[0] * 255 + 0.5).to(torch.uint8))
+    seen = slow[1:, 3] > 8
+    apart = (quick[1:].float() - slow[1:]).abs().amax(1)[seen]
+    assert apart.median() <= 1.0

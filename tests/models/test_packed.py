@@ -126,14 +126,19 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_int8_student_is_smaller_on_disk(saved: Path) -> None:
-    half, int8 = ((saved / name / "weights.safetensors").stat().st_size for name in ("half", "int8"))
+    half, int8 = (
+        (saved / name / "weights.safetensors").stat().st_size for name in ("half", "int8")
+    )
     given = student().network.state_dict().values()
     large = sum(t.numel() for t in given if t.ndim >= 2 and t.numel() >= SMALLEST)
     assert 0.8 * large < half - int8 < large
 
 
 def test_an_int8_student_is_the_student_within_half_a_step(saved: Path) -> None:
-    loaded, given = load_student(saved / "int8").network.state_dict(), student().network.state_dict()
+    loaded, given = (
+        load_student(saved / "int8").network.state_dict(),
+        student().network.state_dict(),
+    )
     assert sorted(loaded) == sorted(given)
     for name, tensor in given.items():
         bound = widest(tensor) / 254 if tensor.ndim >= 2 else tensor.abs().max() * 2**-11
@@ -164,5 +169,5 @@ def test_scales_that_are_lost_are_noticed(saved: Path, tmp_path: Path) -> None:
     about = json.loads((folder / "model.json").read_text())
     about["weights_sha256"] = hashlib.sha256(data).hexdigest()
     (folder / "model.json").write_text(json.dumps(about))
-    with pytest.raises(DamagedError, match="model.json and the weights disagree"):
+    with pytest.raises(DamagedError, match=r"model.json and the weights disagree"):
         load_student(folder)

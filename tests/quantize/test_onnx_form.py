@@ -107,3 +107,9 @@ def test_nothing_unused_is_shipped(exported: Any) -> None:
     made = finished(exported)
     used = {name for node in made.graph.node for name in node.input}
     assert {row.name for row in made.graph.initializer} <= used
+
+
+def test_equal_constants_are_shipped_once(exported: Any) -> None:
+    made = finished(exported)
+    seen = [(row.data_type, tuple(row.dims), row.raw_data) for row in made.graph.initializer]
+    assert len(set(seen)) == len(seen)
