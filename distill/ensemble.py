@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from minuet.distill.path import noise
 from minuet.distill.store import Known
 from minuet.distill.teacher import Teacher
-from minuet.models.compose import Fields, compose, unpremultiply
+from minuet.models.compose import Fields, compose, decided, unpremultiply
 
 OPAQUE = 0.02  # alpha above which a pixel is the sticker's
 
@@ -61,6 +61,7 @@ def _answers(
     name: str, requests: Sequence[Request], stickers: Tensor, fields: Fields, frames: int
 ) -> Iterator[Candidate]:
     """Fields -> clips with the truth as the teacher saw it."""
+    fields = decided(fields)
     composed = compose(stickers, fields, frames)
     pixels = (unpremultiply(composed) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
     parts = fields.parts_NKHW.argmax(1).to(torch.uint8)

@@ -14,7 +14,7 @@ from minuet.benchmarks.stats import Interval
 from minuet.distill.ensemble import shrunk
 from minuet.distill.path import noise
 from minuet.distill.sample import sample
-from minuet.models.compose import compose, premultiply, unpremultiply
+from minuet.models.compose import compose, decided, premultiply, unpremultiply
 from minuet.models.student import Student
 from minuet.stickers import captions, motions, palette, world
 from minuet.worlds import SIDE
@@ -105,7 +105,8 @@ def _chunk(student: Student, asked: Sequence[Asked], first: int) -> list[Frames]
         guidance=student.sampler.guidance,
         bfloat16=False,
     )
-    frames = unpremultiply(compose(premultiply(large.float() / 255), fields, config.frames))
+    composed = compose(premultiply(large.float() / 255), decided(fields), config.frames)
+    frames = unpremultiply(composed)
     pixels = (frames * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
     clips: list[Frames] = list(pixels.reshape(len(asked), config.frames, *pixels.shape[1:]).numpy())
     return clips

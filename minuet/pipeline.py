@@ -26,6 +26,7 @@ from minuet.distill.loop import Progress, TrainConfig, Trainer
 from minuet.distill.losses import Weights
 from minuet.distill.objectives import FlowMatching
 from minuet.distill.path import generator, levels
+from minuet.distill.rehearse import rehearse
 from minuet.distill.steps import StepDistillation
 from minuet.distill.store import ClipStore, write_shard
 from minuet.distill.teacher import NetworkTeacher
@@ -95,7 +96,12 @@ class Pipeline:
             weights=replace(Weights(), **stage.taste.weights),
             levels=stage.levels,
         )
-        trainer = Trainer(network, self._config(stage, name), folder)
+        config = self._config(stage, name)
+        if stage.rehearsal and not (folder / "checkpoint.safetensors").exists():
+            self.tell(f"rehearse {name}", 0, 1, "words and motions, without pictures")
+            rehearse(network, store, stage.rehearsal, config.seed)
+            self.tell(f"rehearse {name}", 1, 1, "done")
+        trainer = Trainer(network, config, folder)
         trainer.resume()
         odds = self.odds(stage.taste)
         trainer.run(

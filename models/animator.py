@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Signature, TensorSpec
-from minuet.models.compose import Fields, compose, premultiply, render
+from minuet.models.compose import Fields, compose, decided, premultiply, render
 from minuet.models.denoiser import Context, Denoiser, DenoiserConfig
 
 OUTPUT_SIDES = (64, 128, 256, 512)
@@ -59,7 +59,7 @@ class Animator(nn.Module):
         for index in range(len(self.pairs) - 1):
             noisy = self.step(index, noisy, small, context)
         fields = self.look(len(self.pairs) - 1, noisy, small, context)
-        return render(image, sticker, fields)
+        return render(image, sticker, decided(fields))
 
     def shrink(self, sticker_BCSS: Tensor) -> Tensor:
         """The sticker at the working size, by the mean of each square."""

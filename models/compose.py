@@ -11,7 +11,7 @@ stays sharp when masks made at 64 px are enlarged to 512.
 # H rows, W columns. Flow is backward and in normalised coordinates: where in the sticker the pixel
 # of a frame comes from, (-1, -1) the upper left corner of the canvas, (1, 1) the lower right.
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 LOGIT_BOUND = 8.0  # exp(8) * 12 parts still fits half precision
 DENSE_SCALE = 0.1
+GATE_LEAN = 0.5  # a doubtful pixel is moved rather than painted
+GATE_SHARPNESS = 4.0  # and no pixel is much of both
 MASK_SIDE = 256  # masks are sharpened up to this size; beyond it flow is enlarged
 
 
@@ -103,6 +105,16 @@ def mask_flow(fields_: Fields, side: int) -> Tensor:
 def total_flow(fields_: Fields, side: int) -> Tensor:
     """Backward flow (N, 2, side, side) of the fields at a size."""
     return enlarge(mask_flow(fields_, min(side, MASK_SIDE)), side)
+
+
+def decided(fields_: Fields) -> Fields:
+    """The same fields with a gate that is open or shut: for the frames that people see.
+
+    Trained to the mean of what might be, a half-open gate lays paint over the moved pixel: haze
+    around whatever moves. Logits are shifted by GATE_LEAN and multiplied by GATE_SHARPNESS.
+    """
+    gate = (fields_.gate_N1HW + GATE_LEAN) * GATE_SHARPNESS
+    return replace(fields_, gate_N1HW=gate)
 
 
 def later(fields_: Fields) -> Fields:

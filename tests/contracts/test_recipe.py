@@ -62,7 +62,7 @@ def test_a_recipe_comes_back_from_its_plain_form() -> None:
     assert recipe_from(asdict(recipe), "there") == recipe
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[Any, Any], str]] = {
     "an unknown field": (changed("wheels", 4), r"here: unknown fields \['wheels'\]; known: "),
     "unknown fields of two kinds": (
         {**LEAST, "wheels": 4, 7: 1},

@@ -175,7 +175,9 @@ def test_merit_is_agreement_less_seam_and_paint() -> None:
     "change", [{"agreement": 0.8}, {"seam": 1.5}, {"painted": 0.1}, {"held": 0.5}], ids=str
 )
 def test_every_fault_costs_merit(change: dict[str, float]) -> None:
-    assert verdict(0, **change).merit < verdict(0).merit
+    good = verdict(0)
+    worse = replace(good, scores={**good.scores, **change})
+    assert worse.merit < good.merit
 
 
 def test_a_seam_softer_than_the_other_steps_is_no_merit() -> None:

@@ -92,9 +92,10 @@ def test_all_teachers_are_asked_the_same_from_the_noise_of_each_number() -> None
 
 def test_a_clip_is_stored_in_the_shapes_of_the_world() -> None:
     clip = answers(Told("one"))[0].clip
-    assert (clip.frames_THWC.shape, clip.frames_THWC.dtype) == ((FRAMES, SIDE, SIDE, 4), np.uint8)
-    assert (clip.part_THW.shape, clip.part_THW.dtype) == ((FRAMES, SIDE, SIDE), np.uint8)
-    assert (clip.mask_THW.shape, clip.mask_THW.dtype) == ((FRAMES, SIDE, SIDE), bool)
+    assert clip.frames_THWC.shape == (FRAMES, SIDE, SIDE, 4)
+    assert clip.part_THW.shape == clip.mask_THW.shape == (FRAMES, SIDE, SIDE)
+    assert clip.frames_THWC.dtype == clip.part_THW.dtype == np.uint8
+    assert clip.mask_THW.dtype == np.bool_
     assert clip.affine_TK23.shape == (FRAMES, PARTS, 2, 3)
     assert clip.affine_TK23.dtype == np.float32
 

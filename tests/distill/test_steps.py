@@ -14,6 +14,7 @@ from minuet.distill.augment import Augment
 from minuet.distill.batch import Batch
 from minuet.distill.ensemble import candidates
 from minuet.distill.losses import Weights
+from minuet.distill.objectives import fields_at
 from minuet.distill.path import noise
 from minuet.distill.steps import StepDistillation
 from minuet.distill.store import ClipStore, write_shard
@@ -44,15 +45,15 @@ class Seen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[Tensor, Tensor, Batch]] = []
-        inner = steps.fields_at
+        inner = fields_at
 
-        def fields_at(
+        def watched(
             network: Denoiser, noisy: Tensor, t_B: Tensor, batch: Batch, *, bfloat16: bool
         ) -> Fields:
             self.calls.append((noisy, t_B, batch))
             return inner(network, noisy, t_B, batch, bfloat16=bfloat16)
 
-        monkeypatch.setattr(steps, "fields_at", fields_at)
+        monkeypatch.setattr(steps, "fields_at", watched)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from minuet.contracts.errors import RequestError
 from minuet.models.animator import Animator
-from minuet.models.compose import compose, premultiply, unpremultiply
+from minuet.models.compose import compose, decided, premultiply, unpremultiply
 from tests.models.tiny import LEVELS, denoiser, ranks
 
 MAX_RANK = 5  # Core ML and TensorRT refuse more
@@ -42,7 +42,7 @@ def test_it_is_the_euler_sampler_written_out(animator: Animator) -> None:
         fields = network.fields(z, torch.tensor([t]), small, context)
         clean = compose(small, fields, 4)[None] * 2 - 1
         z = z + (s - t) * (z - clean) / t
-    composed = compose(sticker, fields, 4)
+    composed = compose(sticker, decided(fields), 4)
     expected = (unpremultiply(composed) * 255).round()
     error = (animator(image, tokens, noise).float() - expected).abs()
     seen = (composed[:, 3] >= 1 / 255) & (composed[:, 3] <= 1)  # random paint leaves the range

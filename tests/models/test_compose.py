@@ -136,3 +136,13 @@ def test_rendering_is_composing_and_giving_straight_alpha_back(side: int) -> Non
     seen = slow[1:, 3] > 8
     apart = (quick[1:].float() - slow[1:]).abs().amax(1)[seen]
     assert apart.median() <= 1.0
+
+
+def test_a_decided_gate_is_open_or_shut_and_changes_nothing_else() -> None:
+    f = fields()
+    sure = composing.decided(f)
+    assert torch.equal(sure.parts_NKHW, f.parts_NKHW)
+    before, after = f.gate_N1HW.sigmoid(), sure.gate_N1HW.sigmoid()
+    doubt = torch.minimum(after, 1 - after).mean()
+    assert doubt < 0.5 * torch.minimum(before, 1 - before).mean()
+    assert bool((after[before > 0.5] > before[before > 0.5]).all())

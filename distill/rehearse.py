@@ -1,0 +1,59 @@
+"""Captions and the motions they name -> a network whose script knows them, before any picture."""
+
+# Shapes: n clips, B of them in a step, V wordings, L tokens, T frames, K parts.
+
+import torch
+from torch import Tensor
+
+from minuet.distill.path import generator
+from minuet.distill.store import ClipStore
+from minuet.models.denoiser import Denoiser
+
+BATCH = 256
+RATE = 4e-3
+WARMUP = 50  # steps
+
+
+def rehearse(network: Denoiser, store: ClipStore, steps: int, seed: int) -> float:
+    """Teach the script alone, by labels alone: a minute, where pictures take hours.
+
+    Squared error, because left and right cancel: the absolute error of two opposite motions is the
+    same all the way between them, and training by it never left the middle (measured: nothing in
+    1500 steps, against nine tenths of the variance in 1200 by squares).
+
+    Returns:
+        The last step's mean squared error of the backward affines.
+    """
+    if network.script is None or steps == 0:
+        return 0.0
+    tokens_NVL, motion_NTK6 = store.column("tokens"), _motions(store.column("affine"))
+    rng = generator(seed, 1)
+    optimizer = torch.optim.Adam(network.script.parameters(), RATE)
+    error = torch.zeros(())
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1.0, (step + 1) / WARMUP) * (1 - step / steps)
+        clips = torch.randint(len(motion_NTK6), (BATCH,), generator=rng)
+        wording = torch.randint(tokens_NVL.shape[1], (BATCH,), generator=rng)
+        told = _told(network, tokens_NVL[clips, wording])
+        error = (told - motion_NTK6[clips])[:, 1:].square().mean()
+        optimizer.zero_grad()
+        error.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return float(error.detach())
+
+
+def _motions(affine_NTK23: Tensor) -> Tensor:
+    identity = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    return affine_NTK23.reshape(*affine_NTK23.shape[:3], 6) - identity
+
+
+def _told(network: Denoiser, tokens_BL: Tensor) -> Tensor:
+    """What the script says at pure noise (B, T, K, 6)."""
+    assert network.script is not None
+    level = network.level(network.frequencies(torch.ones(len(tokens_BL))))
+    _, mean = network.caption(tokens_BL)
+    film_BTE = (level + 2 * network.words(mean))[:, None, :] + network.frame[None]
+    film = network.mix(film_BTE.reshape(-1, film_BTE.shape[-1])).detach()
+    told: Tensor = network.script(network.script.words(tokens_BL), film)
+    return told.reshape(len(tokens_BL), network.config.frames, -1, 6)
