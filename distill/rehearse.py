@@ -38,7 +38,7 @@ def rehearse(network: Denoiser, store: ClipStore, steps: int, seed: int) -> floa
         told = _told(network, tokens_NVL[clips, wording])
         error = (told - motion_NTK6[clips])[:, 1:].square().mean()
         optimizer.zero_grad()
-        error.backward()  # type: ignore[no-untyped-call]
+        error.backward()
         optimizer.step()
     return float(error.detach())
 

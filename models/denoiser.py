@@ -166,8 +166,9 @@ class PartMotions(nn.Module):
         both = torch.cat([mean.expand(n, self.parts, c), seen_NKC], dim=2)
         hidden_KNC = F.silu(self.hidden(both)).permute(1, 0, 2)
         each = torch.bmm(hidden_KNC, self.each).permute(1, 0, 2)
-        together: Tensor = self.whole(F.silu(self.hidden(whole_N1C))) + each
-        return together + self.told(film_NE).reshape(n, self.parts, 6)
+        told = self.told(film_NE).reshape(n, self.parts, 6)
+        together: Tensor = self.whole(F.silu(self.hidden(whole_N1C))) + each + told
+        return together
 
 
 class Script(nn.Module):
@@ -194,7 +195,8 @@ class Script(nn.Module):
     def words(self, tokens_BL: Tensor) -> Tensor:
         """The sum of the caption's words (B, S)."""
         known_BL1 = (tokens_BL != PADDING).to(self.frame.dtype)[:, :, None]
-        return (self.embed(tokens_BL) * known_BL1).sum(1)
+        words: Tensor = (self.embed(tokens_BL) * known_BL1).sum(1)
+        return words
 
     def forward(self, words_BS: Tensor, film_NE: Tensor) -> Tensor:
         """Motions (N, K, 6), as far as the noise level, in the FiLM vector, lets them through."""

@@ -21,11 +21,15 @@ from minuet.contracts.errors import RequestError
 # The network works at one size whatever the sticker's, so its ranges hold for every output size.
 SIZE = 128
 # What costs most quality for its bytes, found layer by layer on the pocket student: noise on these
-# is noise on part masks, motions and gates, which moves whole limbs.
-KEEP_FLOAT = ("network.out", "network.motions.*", "network.fine_*", "network.shuffle")
+# is noise on part masks, motions and gates, which moves whole limbs. And the layers of the noise
+# level: their input is a constant, and openvino 2026.4 cannot compile packed weights beside one.
+KEEP_FLOAT = (
+    *("network.out", "network.motions.*", "network.fine_*", "network.shuffle"),
+    *("network.script.*", "network.level.*"),
+)
 # What gains no time in int8 (one vector a frame), and the layers whose activations reach furthest.
 KEEP_ACTIVATIONS = (
-    *("network.level.*", "network.mix.*", "network.words", "*.film"),
+    *("network.mix.*", "network.words", "*.film"),
     *("network.up", "network.coarse_*.conv_out"),
 )
 

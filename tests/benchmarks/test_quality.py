@@ -130,7 +130,10 @@ def test_first_frame_fidelity_is_the_textbooks_psnr() -> None:
 
 def test_the_judge_is_asked_for_what_the_caption_asked_for() -> None:
     seen = Seen(motion="orbit", style="pastel", color="red")
-    judge = Judge(recognise=lambda clip: seen, features=lambda frames: [frames[:, None, :, :, 0]])
+    judge = Judge(
+        recognise=lambda clip: seen,
+        features=lambda frames: [frames[:, None, :, :, 0].astype(np.float32)],
+    )
     row = score(LEFT.frames_THWC, REFERENCE, judge)
     assert (row["motion"], row["style"], row["color"]) == ((1.0, 1.0), (0.0, 1.0), (1.0, 1.0))
     assert row["features"] == (0.0, 1.0)

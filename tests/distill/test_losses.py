@@ -49,13 +49,13 @@ def test_a_flow_beside_the_truth_costs_its_distance(name: str) -> None:
     assert found == pytest.approx(expected, abs=NOTHING)
 
 
-def test_a_motion_beside_the_truth_costs_its_distance() -> None:
+def test_a_motion_beside_the_truth_costs_its_distance_squared() -> None:
     batch, fields = truth()
     beside = fields.affine_NK6.clone()
     beside[:, :, 2] += 0.25
     fields = replace(fields, affine_NK6=beside)
     found = composition_losses(fields, batch, torch.ones(2))["affine"]
-    assert found == pytest.approx(0.25, abs=NOTHING)
+    assert found == pytest.approx(0.25**2, abs=NOTHING)
 
 
 def test_masks_that_know_nothing_cost_the_entropy() -> None:
