@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from minuet.benchmarks.degrade import Subject, calibration
-from minuet.benchmarks.quality import Frames, Future, Judge, Reference, score, summarise
+from minuet.benchmarks.quality import Frames, Future, Judge, Reference, Row, score, summarise
 from minuet.benchmarks.stats import Interval
 from minuet.distill.ensemble import shrunk
 from minuet.distill.path import noise
@@ -112,27 +112,20 @@ def _chunk(student: Student, asked: Sequence[Asked], first: int) -> list[Frames]
     return clips
 
 
-def quality(student: Student, asked: Sequence[Asked], judge: Judge) -> dict[str, Interval]:
-    """Every metric of a network's clips, with intervals over the clips."""
-    clips = animated(student, asked)
-    rows = [
+def rows_of(clips: Sequence[Frames], asked: Sequence[Asked], judge: Judge) -> list[Row]:
+    """Every metric of every clip."""
+    return [
         score(clip, one.subject.reference, judge) for clip, one in zip(clips, asked, strict=True)
     ]
-    return summarise(rows)
 
 
-def by_motion(student: Student, asked: Sequence[Asked], judge: Judge) -> dict[str, Interval]:
+def by_motion(rows: Sequence[Row], asked: Sequence[Asked]) -> dict[str, Interval]:
     """How often each motion is recognised: where a network fails."""
-    clips = animated(student, asked)
     found: dict[str, Interval] = {}
     for motion in motions.MOTIONS:
-        rows = [
-            score(clip, one.subject.reference, judge)
-            for clip, one in zip(clips, asked, strict=True)
-            if one.spec.motion == motion
-        ]
-        if rows:
-            found[motion] = summarise(rows)["motion"]
+        same = [row for row, one in zip(rows, asked, strict=True) if one.spec.motion == motion]
+        if same:
+            found[motion] = summarise(same)["motion"]
     return found
 
 

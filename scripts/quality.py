@@ -12,10 +12,10 @@ import torch
 
 from minuet import shipped
 from minuet.benchmarks.judge import load_judge
-from minuet.benchmarks.quality import METRICS
+from minuet.benchmarks.quality import METRICS, summarise
 from minuet.benchmarks.stats import Interval
 from minuet.contracts.files import write_json
-from minuet.evaluation import by_motion, ceiling, gigaflops, held_out, plain, quality
+from minuet.evaluation import animated, by_motion, ceiling, gigaflops, held_out, plain, rows_of
 from minuet.models.student import load_student
 
 
@@ -35,9 +35,9 @@ def main() -> None:
     motions: dict[str, dict[str, Interval]] = {}
     for name, folder in networks(args.networks).items():
         student = load_student(folder)
-        table[name] = quality(student, asked, judge)
+        rows = rows_of(animated(student, asked), asked, judge)
+        table[name], motions[name] = summarise(rows), by_motion(rows, asked)
         costs[name] = gigaflops(student)
-        motions[name] = by_motion(student, asked, judge)
         print(f"{name}: {costs[name]:.1f} GFLOP a clip, {row(table[name])}", flush=True)
     if not args.no_calibration:
         table |= ceiling(asked, judge)

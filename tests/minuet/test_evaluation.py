@@ -9,9 +9,18 @@ import torch
 from numpy.typing import NDArray
 
 from minuet import evaluation
-from minuet.benchmarks.quality import PSNR_CAP, Judge, Seen
+from minuet.benchmarks.quality import PSNR_CAP, Judge, Seen, summarise
 from minuet.distill.path import noise
-from minuet.evaluation import Asked, animated, by_motion, ceiling, gigaflops, held_out, plain
+from minuet.evaluation import (
+    Asked,
+    animated,
+    by_motion,
+    ceiling,
+    gigaflops,
+    held_out,
+    plain,
+    rows_of,
+)
 from minuet.models.student import Sampler, Student
 from minuet.stickers import captions, world
 from tests.models.tiny import denoiser
@@ -106,33 +115,25 @@ def test_the_truth_is_perfect_and_its_spoilt_copies_are_not(asked: list[Asked]) 
         assert table[name]["motion"].value == 0, name
 
 
-def test_a_network_that_draws_the_truth_is_perfect(
-    asked: list[Asked], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        evaluation, "animated", lambda _, all_: [a.subject.frames_THWC for a in all_]
-    )
-    judge, one = judge_of(asked), student()
-    found = evaluation.quality(one, asked, judge)
+def test_clips_that_are_the_truth_are_perfect(asked: list[Asked]) -> None:
+    rows = rows_of([a.subject.frames_THWC for a in asked], asked, judge_of(asked))
+    found = summarise(rows)
     for metric, value in PERFECT.items():
         assert found[metric].value == pytest.approx(value, abs=1e-6), metric
-    motions = by_motion(one, asked, judge)
+    motions = by_motion(rows, asked)
     assert set(motions) == {a.spec.motion for a in asked}
     assert all(interval.value == 1 for interval in motions.values())
 
 
-def test_motions_are_counted_apart(asked: list[Asked], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_motions_are_counted_apart(asked: list[Asked]) -> None:
     missed = asked[0].spec.motion
-
-    def all_but_one(_: Student, rows: Sequence[Asked]) -> list[Frames]:
-        frozen = [np.repeat(a.subject.frames_THWC[:1], 8, 0) for a in rows]
-        true = [a.subject.frames_THWC for a in rows]
-        return [
-            f if a.spec.motion == missed else t for a, f, t in zip(rows, frozen, true, strict=True)
-        ]
-
-    monkeypatch.setattr(evaluation, "animated", all_but_one)
-    found = by_motion(student(), asked, judge_of(asked))
+    clips = [
+        np.repeat(a.subject.frames_THWC[:1], 8, 0)
+        if a.spec.motion == missed
+        else a.subject.frames_THWC
+        for a in asked
+    ]
+    found = by_motion(rows_of(clips, asked, judge_of(asked)), asked)
     assert len(found) > 1
     assert all((interval.value == 1) == (name != missed) for name, interval in found.items())
 
