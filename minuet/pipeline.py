@@ -7,7 +7,7 @@ interrupted run goes on where it was:
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ class Pipeline:
         objective = FlowMatching(
             augment=_augment(stage.taste),
             mirror=mirror,
-            weights=replace(Weights(), **stage.taste.weights),
+            weights=_weights(stage.taste, name),
             levels=stage.levels,
         )
         config = self._config(stage, name)
@@ -274,6 +274,14 @@ def summary(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> dict[str, A
 def _augment(taste: Taste) -> Augment:
     low, high = taste.scale
     return Augment(recolour=taste.recolour, scale=(low, high), forget=taste.forget)
+
+
+def _weights(taste: Taste, name: str) -> Weights:
+    """The usual weights with a taste's own in their place."""
+    known = {field.name for field in fields(Weights)}
+    if unknown := sorted(set(taste.weights) - known):
+        raise RequestError(f"{name}: no loss is called {unknown}; known: {sorted(known)}.")
+    return replace(Weights(), **taste.weights)
 
 
 def _odds(spec: world.Spec, taste: Taste) -> float:

@@ -66,7 +66,9 @@ def main() -> None:
         about = facts(args.run, stage, recipe) | {"limits": args.limits}
         what = f"A teacher that is good at {what}. It continues from the stage `base`."
         ship(args.run, stage, root / stage, f"Teacher: {name}", what, "int8", about, figures)
-    what = "The default student: one step, guidance folded in, learnt from the curated set."
+    what = (
+        "The default student: one step, guidance folded in. It continues from the stage `student`."
+    )
     about = facts(args.run, "steps", recipe) | {"limits": args.limits}
     ship(args.run, "steps", root / "student", "Student", what, "half", about, figures)
     curated(args.run / "kept", root / "curated")

@@ -106,3 +106,13 @@ def test_an_unknown_size_is_named(tmp_path: Path, recipe: Recipe) -> None:
     wrong = replace(recipe, base=replace(recipe.base, size="huge"))
     with pytest.raises(RequestError, match="'huge' is not one of"):
         Pipeline(wrong, tmp_path, easy_judge, Told()).run()
+
+
+def test_a_weight_of_no_loss_is_named_before_anything_is_taught(
+    tmp_path: Path, recipe: Recipe
+) -> None:
+    assert recipe.base is not None
+    taste = replace(recipe.base.taste, weights={"flwo": 1.0})
+    wrong = replace(recipe, base=replace(recipe.base, taste=taste))
+    with pytest.raises(RequestError, match=r"no loss is called \["):
+        Pipeline(wrong, tmp_path, easy_judge, Told()).run()
