@@ -29,7 +29,9 @@ class ExecutorchSession:
         import torch
 
         self.signature.check_inputs(inputs)
-        given = [torch.from_numpy(np.array(inputs[s.name])) for s in self.signature.inputs]
+        # In row-major order: the runtime reads the buffer and not its strides.
+        rows = [np.array(inputs[spec.name], order="C") for spec in self.signature.inputs]
+        given = [torch.from_numpy(row) for row in rows]
         results = self.method.execute(given)
         outputs = zip(self.signature.outputs, results, strict=True)
         return {spec.name: result.numpy().copy() for spec, result in outputs}

@@ -92,6 +92,10 @@ def rsqrt(a: Args) -> Tensor:
     return (tensor(a["x"]) + float(a.get("epsilon", 0))).rsqrt()
 
 
+def inverse(a: Args) -> Tensor:
+    return 1 / (tensor(a["x"]) + float(a.get("epsilon", 0)))
+
+
 def gelu(a: Args) -> Tensor:
     exact = "TANH" not in str(a.get("mode"))
     return F.gelu(tensor(a["x"]), approximate="none" if exact else "tanh")
@@ -343,6 +347,7 @@ OPERATIONS: dict[str, Callable[[Args], Any]] = {
     "fill_like": fill_like,
     "gather": gather,
     "gelu": gelu,
+    "inverse": inverse,
     "layer_norm": layer_norm,
     "linear": linear,
     "matmul": matmul,

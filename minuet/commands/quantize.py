@@ -24,12 +24,12 @@ SIZE = 128
 # is noise on part masks, motions and gates, which moves whole limbs. And the layers of the noise
 # level: their input is a constant, and openvino 2026.4 cannot compile packed weights beside one.
 KEEP_FLOAT = (
-    *("network.out", "network.shuffle", "network.motions.*", "network.script.out"),
+    *("network.out", "network.shuffle", "network.motions.whole", "network.script.out"),
     *("network.fine_*.conv_*", "network.fine_*.mix", "network.fine_*.skip", "network.level.*"),
 )
 # What gains no time in int8 (one vector a frame), and the layers whose activations reach furthest.
 KEEP_ACTIVATIONS = (
-    *("network.mix.*", "network.words", "network.script.*", "*.film"),
+    *("network.mix.*", "network.words", "network.script.*", "network.motions.*", "*.film"),
     *("network.up", "network.coarse_*.conv_out"),
 )
 
