@@ -48,6 +48,7 @@ class Stage:
     learning_rate: float = 1.2e-3
     warmup_clips: int = 720
     rehearsal: int = 0  # steps in which words learn motions from labels, before any picture
+    study: int = 0  # steps in which stickers at rest teach where parts and joints are
     levels: tuple[float, ...] = ()  # train at these noise levels alone; none: at all of them
     taste: Taste = field(default_factory=Taste)
 

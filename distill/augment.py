@@ -18,6 +18,8 @@ class Mirror:
 
     parts: tuple[int, ...]  # the part that each part becomes
     tokens: Mapping[int, int]  # left <-> right
+    landmarks: tuple[int, ...] = ()  # the landmark that each landmark becomes
+    traits: tuple[int, ...] = ()  # and the trait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ def augmented(batch: Batch, config: Augment, mirror: Mirror, rng: torch.Generato
     """Mirror, move, recolour, and forget captions, each by its own chance."""
     flips = torch.rand(batch.clips, generator=rng) < config.mirror
     batch = _mirrored_names(batch, flips, mirror)
-    batch = _moved(batch, _placements(flips, config, rng))
+    batch = _moved(batch, _placements(flips, config, rng), len(mirror.landmarks))
     batch = _recoloured(batch, config.recolour, rng)
     forget = torch.rand(batch.clips, 1, generator=rng) < config.forget
     return replace(batch, tokens_BL=torch.where(forget, 0, batch.tokens_BL))
@@ -56,7 +58,7 @@ def _placements(flips_B: Tensor, config: Augment, rng: torch.Generator) -> Tenso
     return torch.stack(rows, dim=1).reshape(b, 3, 3)
 
 
-def _moved(batch: Batch, place_B33: Tensor) -> Batch:
+def _moved(batch: Batch, place_B33: Tensor, landmarks: int) -> Batch:
     """Resample pictures by p -> G p; a motion A becomes G^-1 A G."""
     t = batch.frames
     n, k = batch.affine_NK6.shape[:2]
@@ -77,7 +79,20 @@ def _moved(batch: Batch, place_B33: Tensor) -> Batch:
         part_NHW=labels[:, 0].round().to(torch.uint8),
         mask_NHW=inside[:, 0],
         affine_NK6=moved[:, :, :2].reshape(n, k, 6) - identity,
+        anatomy_BV=_carried(batch.anatomy_BV, place_B33, landmarks),
     )
+
+
+def _carried(anatomy_BV: Tensor, place_B33: Tensor, landmarks: int) -> Tensor:
+    """Landmarks at p lie at G^-1 p on the new canvas, and the art is as much larger."""
+    if not anatomy_BV.shape[1]:
+        return anatomy_BV
+    points, size, traits = anatomy_BV.tensor_split([2 * landmarks, 2 * landmarks + 1], dim=1)
+    back = torch.linalg.inv(place_B33)
+    turned = points.reshape(-1, landmarks, 2) @ back[:, :2, :2].transpose(1, 2)
+    grown = torch.linalg.det(back[:, :2, :2]).abs().sqrt()[:, None]
+    moved = (turned + back[:, None, :2, 2]).flatten(1)
+    return torch.cat([moved, size * grown, traits], dim=1)
 
 
 def _mirrored_names(batch: Batch, flips_B: Tensor, mirror: Mirror) -> Batch:
@@ -95,7 +110,18 @@ def _mirrored_names(batch: Batch, flips_B: Tensor, mirror: Mirror) -> Batch:
         part_NHW=part.to(torch.uint8),
         affine_NK6=affine,
         tokens_BL=torch.where(flips_B[:, None], swapped, words),
+        anatomy_BV=_mirrored_anatomy(batch.anatomy_BV, flips_B, mirror),
     )
+
+
+def _mirrored_anatomy(anatomy_BV: Tensor, flips_B: Tensor, mirror: Mirror) -> Tensor:
+    """The left hand becomes the right one; where it lies then, the placement says."""
+    if not anatomy_BV.shape[1]:
+        return anatomy_BV
+    count = len(mirror.landmarks)
+    order = [2 * twin + axis for twin in mirror.landmarks for axis in (0, 1)]
+    order += [2 * count, *(2 * count + 1 + twin for twin in mirror.traits)]
+    return torch.where(flips_B[:, None], anatomy_BV[:, order], anatomy_BV)
 
 
 def _recoloured(batch: Batch, chance: float, rng: torch.Generator) -> Batch:

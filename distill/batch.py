@@ -23,6 +23,7 @@ class Batch:
     affine_NK6: Tensor  # backward, minus the identity
     tokens_BL: Tensor
     noise_B: Tensor  # int64: the number of the noise a clip began with; -1 if it began with none
+    anatomy_BV: Tensor  # landmarks (x, y), size, traits 0 or 1; (B, 0) where it is not known
     frames: int
 
     @property
@@ -59,15 +60,14 @@ class Batch:
         grown = F.max_pool2d(self.mask_NHW[:, None], k, stride=1, padding=BORDER)[:, 0]
         return grown * 0.95 + 0.05
 
-    @property
-    def visible_NHW(self) -> Tensor:
+    def visible_NHW(self, flow_N2HW: Tensor) -> Tensor:
         """1 where the pixel's source shows the same part in the first frame, else 0.
 
         Background counts as visible where its source is background.
         """
         b, t = self.clips, self.frames
         side = self.clean_NCHW.shape[-1]
-        place = (grid(side)[:2] + self.flow_N2HW).permute(0, 2, 3, 1)
+        place = (grid(side)[:2] + flow_N2HW).permute(0, 2, 3, 1)
         part = self.part_NHW.reshape(b, t, side, side)[:, :1].expand(b, t, side, side)
         mask = self.mask_NHW.reshape(b, t, side, side)[:, :1].expand(b, t, side, side)
         seen = torch.stack([part.float() + 1, mask.float()], dim=2).reshape(b * t, 2, side, side)
@@ -85,11 +85,13 @@ def batch_from_arrays(
     affine: Tensor,
     tokens: Tensor,
     noise: Tensor,
+    anatomy: Tensor,
 ) -> Batch:
     """Stored arrays -> a batch.
 
     frames (B, T, H, W, 4) uint8 straight alpha; part (B, T, H, W) uint8; mask the same, bool;
-    affine (B, T, K, 2, 3) float32 backward maps; tokens (B, L) int32; noise (B,) int64.
+    affine (B, T, K, 2, 3) float32 backward maps; tokens (B, L) int32; noise (B,) int64;
+    anatomy (B, V) float32.
     """
     b, t, h, w, _ = frames.shape
     rgba = frames.reshape(b * t, h, w, 4).permute(0, 3, 1, 2).float() / 255
@@ -102,5 +104,6 @@ def batch_from_arrays(
         affine_NK6=affine.reshape(b * t, -1, 6).float() - identity,
         tokens_BL=tokens,
         noise_B=noise,
+        anatomy_BV=anatomy,
         frames=t,
     )

@@ -26,6 +26,9 @@ class Weights:
     gate: float = 0.15
     paint: float = 0.5
     dense: float = 0.02
+    points: float = 1.0
+    traits: float = 0.05
+    found: float = 0.1
 
 
 def clip_loss(x_NCHW: Tensor, clean_NCHW: Tensor, t_B: Tensor) -> Tensor:
@@ -47,6 +50,26 @@ def weighted(error_NHW: Tensor, weight_NHW: Tensor, clips: int) -> Tensor:
     return (total_B / weight_NHW.reshape(clips, -1).sum(1).clamp(min=1.0)).mean()
 
 
+def affine_loss(affine_NK6: Tensor, batch: Batch, weight_NHW: Tensor) -> Tensor:
+    """`weighted` squared distance of the flow that each pixel's true part would give.
+
+    A motion's error at (x, y, 1) is linear in the difference D of two affines, so its squares sum
+    to D M D', with M the second moments of the part's pixels: no map of motions is ever made
+    (6 numbers a pixel; 120 ms of a training step of 1000).
+    """
+    n, k, _ = affine_NK6.shape
+    side = weight_NHW.shape[-1]
+    is_part = batch.part_NHW[:, None] == torch.arange(k, dtype=torch.uint8)[:, None, None]
+    shares = (is_part * weight_NHW[:, None]).reshape(n, k, side * side)
+    places = grid(side).reshape(3, side * side)
+    pairs = (places[:, None] * places[None]).reshape(9, side * side)
+    moments = torch.matmul(shares, pairs.T).reshape(n, k, 1, 3, 3)
+    apart = (affine_NK6 - batch.affine_NK6).reshape(n, k, 2, 1, 3)
+    error_N = (apart @ moments @ apart.transpose(-1, -2)).sum((1, 2, 3, 4))
+    total_B = weight_NHW.reshape(batch.clips, -1).sum(1).clamp(min=1.0)
+    return (error_N.reshape(batch.clips, -1).sum(1) / total_B).mean()
+
+
 def composition_losses(fields: Fields, batch: Batch, t_B: Tensor) -> dict[str, Tensor]:
     """Every loss of the composition head against a clip with known parts and motions.
 
@@ -60,24 +83,17 @@ def composition_losses(fields: Fields, batch: Batch, t_B: Tensor) -> dict[str, T
     side, frames = batch.sticker_BCHW.shape[-1], batch.frames
     flow = total_flow(fields, side)
     composed = compose(batch.sticker_BCHW, fields, frames, flow)
-    near = batch.near_NHW
-    true_part = F.one_hot(batch.part_NHW.long(), fields.affine_NK6.shape[1]).to(flow)
-    theta = torch.einsum("nhwk,nkc->nhwc", true_part, fields.affine_NK6)
-    grid_HW3 = grid(side).permute(1, 2, 0)
-    by_part = (theta.reshape(*theta.shape[:3], 2, 3) * grid_HW3[None, :, :, None]).sum(-1)
+    near, true_flow = batch.near_NHW, batch.flow_N2HW
     logits = bounded(fields.parts_NKHW)
-    visible = batch.visible_NHW
+    visible = batch.visible_NHW(true_flow)
     hidden = 1 - visible
     gate = F.binary_cross_entropy_with_logits(fields.gate_N1HW[:, 0], visible, reduction="none")
     paint = (fields.paint_NCHW - batch.clean_NCHW).abs().sum(1)
-    true_flow = batch.flow_N2HW
     return {
         "clip": clip_loss(composed * 2 - 1, batch.clean_NCHW * 2 - 1, t_B),
         "sharp": (composed - batch.clean_NCHW).abs().sum(1).mean(),
         "flow": weighted((flow - true_flow).abs().sum(1), near, batch.clips),
-        "affine": weighted(
-            (by_part.permute(0, 3, 1, 2) - true_flow).square().sum(1), near, batch.clips
-        ),
+        "affine": affine_loss(fields.affine_NK6, batch, near),
         "parts": weighted(
             F.cross_entropy(logits, batch.part_NHW.long(), reduction="none"), near, batch.clips
         ),

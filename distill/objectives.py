@@ -7,23 +7,43 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from minuet.distill.augment import Augment, Mirror, augmented
 from minuet.distill.batch import Batch
-from minuet.distill.losses import Weights, composition_losses, total
+from minuet.distill.losses import Weights, composition_losses, total, weighted
 from minuet.distill.path import draw_levels, noised
-from minuet.models.compose import Fields
-from minuet.models.denoiser import Denoiser
+from minuet.models.anatomy import anatomy_losses
+from minuet.models.compose import Fields, bounded
+from minuet.models.denoiser import Context, Denoiser
 
 
-def fields_at(
+def answer(
     network: Denoiser, noisy_BTCHW: Tensor, t_B: Tensor, batch: Batch, *, bfloat16: bool
-) -> Fields:
+) -> tuple[Fields, Context]:
     """The network's answer in float32; inside, bfloat16 where that is faster."""
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         context = network.encode(batch.sticker_BCHW, batch.tokens_BL)
-        answer = network.fields(noisy_BTCHW, t_B, batch.sticker_BCHW, context)
-    return answer.float()
+        fields = network.fields(noisy_BTCHW, t_B, batch.sticker_BCHW, context)
+    return fields.float(), context
+
+
+def all_losses(fields: Fields, context: Context, batch: Batch, t_B: Tensor) -> dict[str, Tensor]:
+    """The composition's losses, and the sticker's."""
+    return composition_losses(fields, batch, t_B) | sticker_losses(context, batch)
+
+
+def sticker_losses(context: Context, batch: Batch) -> dict[str, Tensor]:
+    """What is known of the sticker itself: found, its parts; points and traits, its anatomy."""
+    losses = {}
+    if context.found_BKHW is not None:
+        first = slice(None, None, batch.frames)
+        logits, part = bounded(context.found_BKHW.float()), batch.part_NHW[first].long()
+        error = F.cross_entropy(logits, part, reduction="none")
+        losses["found"] = weighted(error, batch.near_NHW[first], batch.clips)
+    if context.anatomy is not None and batch.anatomy_BV.shape[1]:
+        losses |= anatomy_losses(context.anatomy, batch.anatomy_BV)
+    return losses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +64,8 @@ class FlowMatching:
         clean = batch.clip_BTCHW
         t_B = draw_levels(batch.clips, rng) if not self.levels else self._chosen(batch.clips, rng)
         noisy = noised(clean, torch.randn(clean.shape, generator=rng), t_B)
-        fields = fields_at(network, noisy, t_B, batch, bfloat16=self.bfloat16)
-        losses = composition_losses(fields, batch, t_B)
+        fields, context = answer(network, noisy, t_B, batch, bfloat16=self.bfloat16)
+        losses = all_losses(fields, context, batch, t_B)
         return total(losses, self.weights), losses
 
     def _chosen(self, clips: int, rng: torch.Generator) -> Tensor:

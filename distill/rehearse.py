@@ -7,6 +7,7 @@ from torch import Tensor
 
 from minuet.distill.path import generator
 from minuet.distill.store import ClipStore
+from minuet.models.anatomy import known_anatomy
 from minuet.models.denoiser import Denoiser
 
 BATCH = 256
@@ -14,7 +15,9 @@ RATE = 4e-3
 WARMUP = 50  # steps
 
 
-def rehearse(network: Denoiser, store: ClipStore, steps: int, seed: int) -> float:
+def rehearse(
+    network: Denoiser, store: ClipStore, steps: int, seed: int, wordings: float = 1.0
+) -> float:
     """Teach the script alone, by labels alone: a minute, where pictures take hours.
 
     Squared error, because left and right cancel: the absolute error of two opposite motions is the
@@ -27,6 +30,8 @@ def rehearse(network: Denoiser, store: ClipStore, steps: int, seed: int) -> floa
     if network.script is None or steps == 0:
         return 0.0
     tokens_NVL, motion_NTK6 = store.column("tokens"), _motions(store.column("affine"))
+    label_NV = store.column("anatomy")
+    told_first = max(1, round(wordings * tokens_NVL.shape[1]))
     rng = generator(seed, 1)
     optimizer = torch.optim.Adam(network.script.parameters(), RATE)
     error = torch.zeros(())
@@ -34,8 +39,8 @@ def rehearse(network: Denoiser, store: ClipStore, steps: int, seed: int) -> floa
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / WARMUP) * (1 - step / steps)
         clips = torch.randint(len(motion_NTK6), (BATCH,), generator=rng)
-        wording = torch.randint(tokens_NVL.shape[1], (BATCH,), generator=rng)
-        told = _told(network, tokens_NVL[clips, wording])
+        wording = torch.randint(told_first, (BATCH,), generator=rng)
+        told = _told(network, tokens_NVL[clips, wording], label_NV[clips])
         error = (told - motion_NTK6[clips])[:, 1:].square().mean()
         optimizer.zero_grad()
         error.backward()
@@ -48,12 +53,14 @@ def _motions(affine_NTK23: Tensor) -> Tensor:
     return affine_NTK23.reshape(*affine_NTK23.shape[:3], 6) - identity
 
 
-def _told(network: Denoiser, tokens_BL: Tensor) -> Tensor:
-    """What the script says at pure noise (B, T, K, 6)."""
+def _told(network: Denoiser, tokens_BL: Tensor, label_BV: Tensor) -> Tensor:
+    """What the script says at pure noise of stickers of a known anatomy (B, T, K, 6)."""
     assert network.script is not None
     level = network.level(network.frequencies(torch.ones(len(tokens_BL))))
     _, mean = network.caption(tokens_BL)
     film_BTE = (level + 2 * network.words(mean))[:, None, :] + network.frame[None]
     film = network.mix(film_BTE.reshape(-1, film_BTE.shape[-1])).detach()
-    told: Tensor = network.script(network.script.words(tokens_BL), film)
+    landmarks = network.config.landmarks
+    anatomy = known_anatomy(label_BV, landmarks) if landmarks else None
+    told: Tensor = network.script(network.script.words(tokens_BL), film, anatomy)
     return told.reshape(len(tokens_BL), network.config.frames, -1, 6)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from minuet.distill.augment import Augment, Mirror, augmented
 from minuet.distill.batch import Batch
-from minuet.distill.losses import Weights, composition_losses, total
-from minuet.distill.objectives import fields_at
+from minuet.distill.losses import Weights, total
+from minuet.distill.objectives import all_losses, answer
 from minuet.distill.path import noise, noised
 from minuet.models.denoiser import Denoiser
 
@@ -46,8 +46,8 @@ class StepDistillation:
         chosen = torch.randint(len(self.levels) - 1, (batch.clips,), generator=rng)
         t_B = torch.tensor(self.levels)[chosen]
         noisy = noised(clean, start, t_B)
-        fields = fields_at(network, noisy, t_B, batch, bfloat16=self.bfloat16)
-        losses = composition_losses(fields, batch, t_B)
+        fields, context = answer(network, noisy, t_B, batch, bfloat16=self.bfloat16)
+        losses = all_losses(fields, context, batch, t_B)
         return total(losses, self.weights), losses
 
     def _noise(self, batch: Batch) -> Tensor:

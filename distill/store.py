@@ -4,7 +4,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from minuet.contracts.files import write_bytes
 from minuet.distill.batch import Batch, batch_from_arrays
 
 SHARD = 256
-KEYS = ("frames", "part", "mask", "affine", "tokens", "noise")
+KEYS = ("frames", "part", "mask", "affine", "tokens", "noise", "anatomy")
+OF_FRAMES = KEYS[:4]
+NOT_KNOWN = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class Known:
     affine_TK23: NDArray[np.float32]
     captions: tuple[str, ...]  # the same clip in different words
     tokens_VL: NDArray[np.int32]
+    anatomy_V: NDArray[np.float32] = field(default_factory=lambda: NOT_KNOWN)
     noise: int = -1  # the clip number its noise was drawn for; -1: none
     source: str = "world"
     scores: Mapping[str, float] | None = None
@@ -52,6 +55,7 @@ def write_shard(path: Path, clips: Iterable[Known], note: Mapping[str, Any]) -> 
         "affine": np.stack([row.affine_TK23 for row in rows]).astype(np.float32),
         "tokens": np.stack([row.tokens_VL for row in rows]).astype(np.int32),
         "noise": np.array([row.noise for row in rows], np.int64),
+        "anatomy": np.stack([row.anatomy_V for row in rows]).astype(np.float32),
     }
     about = {
         "captions": json.dumps([row.captions for row in rows]),
@@ -140,13 +144,18 @@ class ClipStore:
         """A small array of every clip, such as noise."""
         return torch.cat([file.get_tensor(key) for file in self._files])[: len(self)]
 
-    def batch(self, indices: list[int], wording: torch.Tensor) -> Batch:
-        """The clips at these places, each in one of its wordings (drawn in [0, 1))."""
+    def batch(self, indices: list[int], wording: torch.Tensor, frames: int | None = None) -> Batch:
+        """The clips at these places, each in one of its wordings (drawn in [0, 1)).
+
+        Of each clip the first `frames` are read; None: all.
+        """
         columns: dict[str, list[torch.Tensor]] = {key: [] for key in KEYS}
         for index in indices:
             file, row = self._rows[index]
             for key in KEYS:
-                columns[key].append(self._files[file].get_slice(key)[row : row + 1])
+                rows = self._files[file].get_slice(key)
+                some = rows[row : row + 1, :frames] if key in OF_FRAMES else rows[row : row + 1]
+                columns[key].append(some)
         joined = {key: torch.cat(rows) for key, rows in columns.items()}
         tokens = joined.pop("tokens")
         chosen = (wording * tokens.shape[1]).long().clamp(max=tokens.shape[1] - 1)
@@ -159,13 +168,15 @@ class ClipStore:
         rng: torch.Generator,
         weights: torch.Tensor | None = None,
         wordings: float = 1.0,
+        frames: int | None = None,
     ) -> Batch:
         """A random batch, some clips more often than others; the generator alone decides.
 
-        Of each clip's wordings only the first share `wordings` is drawn from.
+        Of each clip's wordings only the first share `wordings` is drawn from, and of its frames
+        the first `frames`.
         """
         if weights is None:
             indices = torch.randint(len(self), (size,), generator=rng)
         else:
             indices = torch.multinomial(weights, size, replacement=True, generator=rng)
-        return self.batch(indices.tolist(), torch.rand(size, generator=rng) * wordings)
+        return self.batch(indices.tolist(), torch.rand(size, generator=rng) * wordings, frames)

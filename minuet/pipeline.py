@@ -29,6 +29,7 @@ from minuet.distill.path import generator, levels
 from minuet.distill.rehearse import rehearse
 from minuet.distill.steps import StepDistillation
 from minuet.distill.store import ClipStore, write_shard
+from minuet.distill.study import study
 from minuet.distill.teacher import NetworkTeacher
 from minuet.models.denoiser import SIZES, Denoiser
 from minuet.models.student import Sampler, Student, load_student, save_student
@@ -97,10 +98,8 @@ class Pipeline:
             levels=stage.levels,
         )
         config = self._config(stage, name)
-        if stage.rehearsal and not (folder / "checkpoint.safetensors").exists():
-            self.tell(f"rehearse {name}", 0, 1, "words and motions, without pictures")
-            rehearse(network, store, stage.rehearsal, config.seed)
-            self.tell(f"rehearse {name}", 1, 1, "done")
+        if not (folder / "checkpoint.safetensors").exists():
+            self._prepare(network, store, stage, name)
         trainer = Trainer(network, config, folder)
         trainer.resume()
         odds = self.odds(stage.taste)
@@ -115,6 +114,22 @@ class Pipeline:
         )
         self._save(trainer.average, sampler, folder / "model", name)
         return folder / "model"
+
+    def _prepare(self, network: Denoiser, store: ClipStore, stage: Stage, name: str) -> None:
+        """What labels alone teach in minutes: words their motions, stickers at rest their parts."""
+        seed = self._config(stage, name).seed
+        if stage.rehearsal:
+            self.tell(f"rehearse {name}", 0, 1, "words and motions, without pictures")
+            rehearse(network, store, stage.rehearsal, seed, stage.taste.wordings)
+            self.tell(f"rehearse {name}", 1, 1, "done")
+        if stage.study:
+            augment, mirror = _augment(stage.taste), worlds.mirror()
+
+            def tell(step: int, losses: dict[str, float]) -> None:
+                note = ", ".join(f"{key} {value:.3f}" for key, value in losses.items())
+                self.tell(f"study {name}", step, stage.study, note)
+
+            study(network, store, stage.study, seed, augment, mirror, tell)
 
     def initial(self, stage: Stage, name: str) -> Denoiser:
         """A network to begin from: new, an earlier stage's, or a student's on disk."""

@@ -26,6 +26,7 @@ def known(seed: int, index: int, split: str = "train") -> Known:
         affine_TK23=truth.affine_TK23,
         captions=lines,
         tokens_VL=np.stack([captions.encode(line) for line in lines]),
+        anatomy_V=world.anatomy_of(spec).astype(np.float32),
     )
 
 
@@ -47,7 +48,12 @@ def mirror() -> Mirror:
     parts = tuple(rig.NODE_ID[twin_of(node)] for node in rig.NODES)
     words = ("left", "right"), ("counterclockwise", "clockwise")
     twins = [tuple(int(captions.encode(word)[0]) for word in pair) for pair in words]
-    return Mirror(parts=parts, tokens={a: b for x, y in twins for a, b in ((x, y), (y, x))})
+    return Mirror(
+        parts=parts,
+        tokens={a: b for x, y in twins for a, b in ((x, y), (y, x))},
+        landmarks=(*parts, len(parts)),  # the joints, and the middle
+        traits=(0, 1, 3, 2),  # no arms, no eyes, a load on the left, a load on the right
+    )
 
 
 def twin_of(name: str) -> str:

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minuet.contracts.errors import RequestError
+from minuet.models.anatomy import Anatomy, AnatomyReader, PartFinder
 from minuet.models.compose import Fields
 from minuet.models.layers import Attention, Frequencies, ResBlock, SpaceTimeAttention
-from minuet.models.text import PADDING, CaptionEncoder
+from minuet.models.motions import PartMotions, Script
+from minuet.models.puppet import Puppet
+from minuet.models.text import CaptionEncoder
 
 PATCH = 4
 LARGEST = 8192  # far above phone class; a hostile model.json would ask for more
@@ -39,6 +42,9 @@ class DenoiserConfig:
     heads: int = 4
     shuffle: int = 32  # channels between the patch grid and the pixels
     script: int = 0  # width of the short way from words to motions; 0: none
+    landmarks: int = 0  # joints found in the sticker, which motions turn about; 0: none
+    traits: int = 4
+    puppet: bool = False  # part masks are found once and carried along, not drawn for each frame
     head: str = "compose"  # compose: flow, gate and paint; latent: a residual to the first frame
     channels: int = 4
     parts: int = 12
@@ -51,13 +57,23 @@ class DenoiserConfig:
         if self.head not in ("compose", "latent"):
             raise RequestError(f"head is 'compose' or 'latent', not {self.head!r}.")
         numbers = {
-            name: value for name, value in asdict(self).items() if name not in ("head", "script")
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("head", "landmarks", "puppet", "script")
         }
         wrong = [name for name, value in numbers.items() if not _is_size(value)]
         if wrong:
             raise RequestError(f"model config: {wrong} must be whole numbers in 1..{LARGEST}.")
-        if self.script != 0 and not _is_size(self.script):
-            raise RequestError(f"model config: script {self.script!r} is 0 or in 1..{LARGEST}.")
+        if not isinstance(self.puppet, bool):
+            raise RequestError(f"model config: puppet {self.puppet!r} is true or false.")
+        for name in ("landmarks", "script"):
+            value = getattr(self, name)
+            if value != 0 and not _is_size(value):
+                raise RequestError(f"model config: {name} {value!r} is 0 or in 1..{LARGEST}.")
+        if self.landmarks and not (self.script and self.puppet):
+            raise RequestError("model config: landmarks need a script and a puppet.")
+        if self.puppet and self.head != "compose":
+            raise RequestError("model config: a puppet needs the head 'compose'.")
         if self.side % (2 * PATCH) or self.coarse % self.heads or 2 * self.encoder % self.heads:
             raise RequestError(
                 f"side {self.side} must divide by {2 * PATCH}; coarse {self.coarse} and twice "
@@ -84,10 +100,23 @@ class DenoiserConfig:
 
 SIZES: dict[str, DenoiserConfig] = {
     "demo": DenoiserConfig(
-        fine=24, coarse=48, depth=1, encoder=24, text=64, film=96, shuffle=16, script=32
+        fine=24,
+        coarse=48,
+        depth=1,
+        encoder=24,
+        text=64,
+        film=96,
+        shuffle=16,
+        script=32,
+        landmarks=13,
+        puppet=True,
     ),
-    "pocket": DenoiserConfig(fine=32, coarse=96, depth=1, encoder=64, shuffle=24, script=64),
-    "teacher": DenoiserConfig(fine=48, coarse=160, depth=2, encoder=96, script=64),
+    "pocket": DenoiserConfig(
+        fine=32, coarse=96, depth=1, encoder=64, shuffle=24, script=64, landmarks=13, puppet=True
+    ),
+    "teacher": DenoiserConfig(
+        fine=48, coarse=160, depth=2, encoder=96, script=64, landmarks=13, puppet=True
+    ),
     "phone-60m": DenoiserConfig(
         fine=192, coarse=512, depth=3, encoder=192, text=384, text_depth=4, film=768, heads=8
     ),
@@ -106,6 +135,8 @@ class Context:
     text_BLD: Tensor
     caption_BE: Tensor
     script_BS: Tensor | None = None
+    anatomy: Anatomy | None = None
+    found_BKHW: Tensor | None = None
 
 
 class StickerEncoder(nn.Module):
@@ -123,86 +154,16 @@ class StickerEncoder(nn.Module):
         self.to_coarse = nn.Conv2d(2 * width, config.coarse, 1)
 
     def forward(self, sticker_BCHW: Tensor, text_BLD: Tensor) -> tuple[Tensor, Tensor]:
+        """Features on the patch grid (B, C, P, P) and on the coarse one (B, 2 C, Q, Q)."""
         x = self.stem(F.pixel_unshuffle(sticker_BCHW, PATCH))
         for block in self.fine:
             x = block(x)
-        fine = self.to_fine(x)
+        fine = x
         x = self.coarse[0](self.down(x))
         b, c, h, w = x.shape
         x = self.look(x.permute(0, 2, 3, 1).reshape(b, h * w, c), text_BLD)
         x = self.coarse[1](x.reshape(b, h, w, c).permute(0, 3, 1, 2))
-        return fine, self.to_coarse(x)
-
-
-class PartMotions(nn.Module):
-    """Coarse features and words -> one affine motion a part a frame, by a learned query a part.
-
-    `told` is the way around the U-Net for what the caption, frame number and noise level say.
-    """
-
-    def __init__(self, channels: int, parts: int, film: int) -> None:
-        super().__init__()
-        self.parts = parts
-        self.norm = nn.LayerNorm(channels)
-        self.query = nn.Parameter(torch.randn(parts, channels) * channels**-0.5)
-        self.key_value = nn.Linear(channels, 2 * channels)
-        self.hidden = nn.Linear(2 * channels, channels)
-        self.whole = nn.Linear(channels, 6)
-        self.each = nn.Parameter(torch.zeros(parts, channels, 6))
-        last = nn.Linear(channels, 6 * parts)
-        self.told = nn.Sequential(nn.Linear(film, channels), nn.SiLU(), last)
-        for linear in (self.whole, last):
-            nn.init.zeros_(linear.weight)
-            nn.init.zeros_(linear.bias)
-
-    def forward(self, x_NCQQ: Tensor, film_NE: Tensor) -> Tensor:
-        n, c, h, w = x_NCQQ.shape
-        x = self.norm(x_NCQQ.permute(0, 2, 3, 1).reshape(n, h * w, c))
-        key, value = self.key_value(x).chunk(2, dim=-1)
-        weights = torch.softmax(torch.matmul(self.query, key.transpose(1, 2)), dim=-1)
-        seen_NKC = torch.matmul(weights, value)
-        mean = x.mean(1, keepdim=True)
-        whole_N1C = torch.cat([mean, value.mean(1, keepdim=True)], dim=2)
-        both = torch.cat([mean.expand(n, self.parts, c), seen_NKC], dim=2)
-        hidden_KNC = F.silu(self.hidden(both)).permute(1, 0, 2)
-        each = torch.bmm(hidden_KNC, self.each).permute(1, 0, 2)
-        told = self.told(film_NE).reshape(n, self.parts, 6)
-        together: Tensor = self.whole(F.silu(self.hidden(whole_N1C))) + each + told
-        return together
-
-
-class Script(nn.Module):
-    """Words and a frame's number -> how the parts move, whatever the sticker looks like.
-
-    The short way from "left" to a motion. Through the U-Net alone, left and right stayed one motion
-    for 14 000 clips: which way a sticker turns is a product of two words, and the caption's mean
-    holds it at a tenth of the strength of what the sticker does. Here every word counts in full.
-    """
-
-    def __init__(self, config: DenoiserConfig) -> None:
-        super().__init__()
-        width, self.parts = config.script, config.parts
-        self.embed = nn.Embedding(config.vocabulary, width)
-        self.frame = nn.Parameter(torch.randn(config.frames, width))
-        self.body = nn.Sequential(
-            *(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, 2 * width), nn.SiLU())
-        )
-        self.open = nn.Linear(config.film, 2 * width)
-        self.out = nn.Linear(2 * width, 6 * config.parts)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-
-    def words(self, tokens_BL: Tensor) -> Tensor:
-        """The sum of the caption's words (B, S)."""
-        known_BL1 = (tokens_BL != PADDING).to(self.frame.dtype)[:, :, None]
-        words: Tensor = (self.embed(tokens_BL) * known_BL1).sum(1)
-        return words
-
-    def forward(self, words_BS: Tensor, film_NE: Tensor) -> Tensor:
-        """Motions (N, K, 6), as far as the noise level, in the FiLM vector, lets them through."""
-        x = (words_BS[:, None] + self.frame[None]).reshape(len(film_NE), -1)
-        moved: Tensor = self.out(self.body(x) * torch.sigmoid(self.open(film_NE)))
-        return moved.reshape(-1, self.parts, 6)
+        return fine, x
 
 
 class Denoiser(nn.Module):
@@ -219,6 +180,10 @@ class Denoiser(nn.Module):
         patches, t = c.channels * PATCH * PATCH, c.frames
         self.caption = CaptionEncoder(c.vocabulary, c.tokens, c.text, c.text_depth)
         self.sticker = StickerEncoder(c)
+        self.finder = PartFinder(c.encoder, c.parts) if c.puppet else None
+        self.anatomy = (
+            AnatomyReader(c.encoder, c.landmarks, c.traits, 2 * c.grid) if c.landmarks else None
+        )
         self.frequencies = Frequencies(64)
         self.level = nn.Sequential(nn.Linear(64, c.film), nn.SiLU(), nn.Linear(c.film, c.film))
         self.words = nn.Linear(c.text, c.film)
@@ -240,20 +205,39 @@ class Denoiser(nn.Module):
         outputs = c.parts + 2 + 1 + c.channels if c.head == "compose" else c.channels
         self.out = nn.Conv2d(c.shuffle, 4 * outputs, 3, padding=1)
         self.motions = PartMotions(c.coarse, c.parts, c.film) if c.head == "compose" else None
-        self.script = Script(c) if c.script and c.head == "compose" else None
+        self.script = self._script() if c.script and c.head == "compose" else None
+        self.puppet = Puppet(c.parts) if c.puppet else None
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def _script(self) -> Script:
+        c = self.config
+        return Script(
+            c.script,
+            vocabulary=c.vocabulary,
+            frames=c.frames,
+            parts=c.parts,
+            film=c.film,
+            landmarks=c.landmarks,
+            traits=c.traits,
+        )
 
     def encode(self, sticker_BCHW: Tensor, tokens_BL: Tensor) -> Context:
         """Sticker (B, C, 64, 64) premultiplied in [0, 1] and tokens (B, L) -> what they say."""
         text, mean = self.caption(tokens_BL)
         fine, coarse = self.sticker(sticker_BCHW * 2 - 1, text)
+        found = anatomy = None
+        if self.finder is not None:
+            found, where = self.finder(fine, coarse)
+            anatomy = self.anatomy(where, coarse) if self.anatomy is not None else None
         return Context(
-            fine_BCPP=fine,
-            coarse_BCQQ=coarse,
+            fine_BCPP=self.sticker.to_fine(fine),
+            coarse_BCQQ=self.sticker.to_coarse(coarse),
             text_BLD=text,
             caption_BE=self.words(mean),
             script_BS=self.script.words(tokens_BL) if self.script is not None else None,
+            anatomy=anatomy,
+            found_BKHW=found,
         )
 
     def conditioning(self, t_B: Tensor, context: Context) -> Tensor:
@@ -302,12 +286,17 @@ class Denoiser(nn.Module):
         assert self.motions is not None
         affine = self.motions(coarse, film)
         if self.script is not None and context.script_BS is not None:
-            affine = affine + self.script(context.script_BS, film)
+            affine = affine + self.script(context.script_BS, film, context.anatomy)
         b = noisy_BTCHW.shape[0]
         moves_N = (1 - first_frame(c.frames)).to(raw).repeat(b).reshape(-1, 1, 1, 1)
+        affine = affine * moves_N[:, :, :, 0]
         parts, dense, gate, paint = raw.split([c.parts, 2, 1, c.channels], dim=1)
+        if self.puppet is not None and context.found_BKHW is not None:
+            found, alpha = context.found_BKHW.to(sticker_BCHW), sticker_BCHW[:, 3:4]
+            parts, seen = self.puppet(found, parts.to(sticker_BCHW), affine, alpha)
+            gate = gate + seen
         return Fields(
-            affine_NK6=affine * moves_N[:, :, :, 0],
+            affine_NK6=affine,
             parts_NKHW=parts,
             dense_N2HW=dense * moves_N,
             gate_N1HW=gate * moves_N + (2.0 + 18.0 * (1 - moves_N)),

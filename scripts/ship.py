@@ -37,9 +37,9 @@ CARD = """# {title}
 |---|---|
 | family | sticker-denoiser, size `{size}`, {parameters:.2f} M parameters |
 | sampler | {steps} steps, {passes} pass(es) a step, {gflop:.1f} GFLOP a clip |
-| trained by | `minuet distill default`, stage `{stage}`, seed {seed} |
+| trained by | `minuet distill default`, stages {stages}, seed {seed} |
 | clips seen | {clips} |
-| time | {minutes:.0f} minutes on one core (AMD EPYC, AVX-512, bfloat16), other work beside it |
+| time | {minutes} minutes on one core (AMD EPYC, AVX-512, bfloat16), other work beside it |
 | last losses | {losses} |
 | stored as | {storage} |
 
@@ -63,13 +63,13 @@ def main() -> None:
     figures = read_json(args.quality)["table"] if args.quality else {}
     for name, what in STRENGTHS.items():
         stage = f"teachers/{name}"
-        about = facts(args.run, stage, recipe) | {"limits": args.limits}
+        about = history(args.run, ["base", stage], recipe) | {"limits": args.limits}
         what = f"A teacher that is good at {what}. It continues from the stage `base`."
         ship(args.run, stage, root / stage, f"Teacher: {name}", what, "int8", about, figures)
     what = (
         "The default student: one step, guidance folded in. It continues from the stage `student`."
     )
-    about = facts(args.run, "steps", recipe) | {"limits": args.limits}
+    about = history(args.run, ["student", "steps"], recipe) | {"limits": args.limits}
     ship(args.run, "steps", root / "student", "Student", what, "half", about, figures)
     curated(args.run / "kept", root / "curated")
 
@@ -86,7 +86,7 @@ def ship(
 ) -> None:
     """One network with its card."""
     student = load_student(run / stage / "model")
-    text = card(student, title=title, what=what, stage=stage, storage=storage, **about)
+    text = card(student, title=title, what=what, storage=storage, **about)
     row = figures.get("student" if stage == "steps" else f"teacher {target.name}", {})
     text = text.replace("{figures}", measured(row))
     save_student(replace(student, card=text), target, storage)
@@ -105,9 +105,23 @@ def card(student: Student, **about: Any) -> str:
     )
 
 
-def facts(run: Path, stage: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What the stage's log says of its training."""
-    lines = (run / stage / "log.jsonl").read_text(encoding="utf-8").splitlines()
+def history(run: Path, stages: list[str], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What the stages' logs say of a network's training, from its first stage to its last."""
+    rows = {stage: facts(run / stage / "log.jsonl") for stage in stages}
+    name = stages[-1].partition("/")[2]
+    return {
+        "seed": recipe["seed"],
+        "size": recipe["teachers"][name]["size"] if name else recipe["student"]["size"],
+        "stages": " then ".join(f"`{stage}`" for stage in stages),
+        "clips": " + ".join(str(row["clips"]) for row in rows.values()),
+        "minutes": " + ".join(f"{row['minutes']:.0f}" for row in rows.values()),
+        "losses": rows[stages[-1]]["losses"],
+    }
+
+
+def facts(log: Path) -> dict[str, Any]:
+    """Clips, minutes and last losses of one stage; study and rehearsal are not in its log."""
+    lines = log.read_text(encoding="utf-8").splitlines()
     rows = {row["step"]: row for row in map(json.loads, lines)}  # a resumed step counts once
     steps = sorted(rows)
     seconds = sum(
@@ -117,15 +131,8 @@ def facts(run: Path, stage: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
     )
     last = rows[steps[-1]]
     losses = {name: value for name, value in last["losses"].items() if name != "loss"}
-    name = stage.partition("/")[2]
-    size = recipe["teachers"][name]["size"] if name else recipe["student"]["size"]
-    return {
-        "seed": recipe["seed"],
-        "size": size,
-        "clips": last["clips"],
-        "minutes": seconds / 60,
-        "losses": ", ".join(f"{name} {value:.3g}" for name, value in losses.items()),
-    }
+    text = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+    return {"clips": last["clips"], "minutes": seconds / 60, "losses": text}
 
 
 def measured(row: Mapping[str, Any]) -> str:

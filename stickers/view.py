@@ -65,6 +65,19 @@ def _laden(joints_PK5: NDArray[np.float64], rig: Rig) -> NDArray[np.float64]:
     return eased
 
 
+def anatomy(rig: Rig, view: View) -> NDArray[np.float64]:
+    """What a motion has to know of a sticker at rest, all of it seen in its picture (V,).
+
+    Joints in canvas coordinates, the middle of the art after them (K + 1 pairs); the scale; and 0
+    or 1 for: has no arms, has no eyes, holds something in its left hand, in its right.
+    """
+    points = np.concatenate([pivots(rig, centred=False), centre(rig)[None]])
+    places = points * view.scale + np.array([view.x, view.y])
+    load = [sum(part.node == arm for part in rig.parts) for arm in ARMS]
+    traits = [*_lacks(rig), load[0] > load[1], load[1] > load[0]]
+    return np.concatenate([places.ravel(), [view.scale], np.asarray(traits, float)])
+
+
 def pivots(rig: Rig, centred: bool) -> NDArray[np.float64]:
     """Every node's pivot; centred: the root's is the middle of the art."""
     pivots = np.array([rig.pivots[node] for node in NODES], float)

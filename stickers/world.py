@@ -19,11 +19,12 @@ from minuet.stickers.palette import COLORS, STYLES
 from minuet.stickers.rig import Rig
 from minuet.stickers.spec import NO_ACCESSORY, THING, Spec
 from minuet.stickers.truth import Truth
-from minuet.stickers.view import Matrices, View, fit, matrices
+from minuet.stickers.view import Matrices, View, anatomy, fit, matrices
 
 __all__ = [
     "Spec",
     "Truth",
+    "anatomy_of",
     "render_clip",
     "render_static",
     "render_truth",
@@ -177,6 +178,12 @@ def render_truth(spec: Spec, size: int, backend: str = "auto") -> Truth:
     frames = _draw(spec, rig, stack, size, backend)
     parts = rendering.backend(backend).number(rig, stack, size)
     return truths.truth(frames, parts, stack)
+
+
+def anatomy_of(spec: Spec) -> NDArray[np.float64]:
+    """The sticker's joints on its canvas, its scale and what it lacks; see view.anatomy."""
+    rig = rig_of(spec)
+    return anatomy(rig, view_of(spec, rig))
 
 
 def _staged(spec: Spec, frames: int) -> tuple[Rig, Matrices]:

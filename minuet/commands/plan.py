@@ -74,8 +74,12 @@ def acts_of(recipe: Recipe) -> list[Act]:
 
 
 def _training(name: str, stage: Stage, what: str) -> Act:
-    flop = forward(stage.size)["step"] + forward(stage.size)["encode"]
-    teraflop = stage.clips * BACKWARD * flop / 1e12
+    from minuet.distill.study import BATCH
+
+    cost = forward(stage.size)
+    stills = stage.study * BATCH * cost["encode"]
+    flop = stage.clips * (cost["step"] + cost["encode"]) + stills
+    teraflop = BACKWARD * flop / 1e12
     return Act(stage=name, network=stage.size, clips=stage.clips, teraflop=teraflop, what=what)
 
 

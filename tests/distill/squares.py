@@ -8,9 +8,10 @@ from minuet.distill.batch import Batch
 from minuet.models.compose import grid
 
 # Part 0 stands still and is never seen; parts 1 and 2 are twins, left and right of the middle.
-MIRROR = Mirror(parts=(0, 2, 1), tokens={5: 6, 6: 5})
+MIRROR = Mirror(parts=(0, 2, 1), tokens={5: 6, 6: 5}, landmarks=(1, 0), traits=(1, 0))
 NOTHING = Augment(mirror=0.0, recolour=0.0, scale=(1.0, 1.0), degrees=0.0, shift=0.0, forget=0.0)
 FRAMES = 4
+ANATOMY = (-0.45, 0.0, 0.45, 0.0, 0.9, 0.0, 1.0)  # the squares' middles, a size, two traits
 
 
 def motions(clips: int) -> Tensor:
@@ -56,6 +57,7 @@ def squares(clips: int = 2, side: int = 32) -> Batch:
         affine_NK6=(affine - torch.eye(3)[:2]).reshape(n, 3, 6),
         tokens_BL=tokens.repeat(clips, 4)[:clips],
         noise_B=torch.full((clips,), -1),
+        anatomy_BV=torch.tensor(ANATOMY).repeat(clips, 1),
         frames=FRAMES,
     )
 
@@ -72,5 +74,6 @@ def draw(size: int, rng: torch.Generator) -> Batch:
         affine_NK6=batch.affine_NK6[frames],
         tokens_BL=batch.tokens_BL[order],
         noise_B=batch.noise_B,
+        anatomy_BV=batch.anatomy_BV,
         frames=FRAMES,
     )

@@ -47,7 +47,7 @@ def test_a_moved_clips_flow_is_the_old_flow_between_the_old_places() -> None:
         [[-1.2 * turn.cos(), -1.2 * turn.sin(), 0.1], [-1.2 * turn.sin(), 1.2 * turn.cos(), -0.2]]
     )
     place = torch.cat([place, torch.tensor([[0.0, 0.0, 1.0]])])
-    moved = _moved(batch, place[None])
+    moved = _moved(batch, place[None], 2)
     new = grid(32).reshape(3, -1)
     old = place @ new  # where each new pixel was
     for frame in range(batch.frames):
@@ -98,3 +98,25 @@ def test_recolouring_leaves_alpha_and_stays_premultiplied() -> None:
 
 def test_forgetting_leaves_no_word() -> None:
     assert not augmented(squares(), replace(NOTHING, forget=1.0), MIRROR, rng()).tokens_BL.any()
+
+
+def test_landmarks_go_where_their_pixels_go_and_hands_change_names() -> None:
+    """A turn about a landmark still leaves it where it is, in the mirrored and moved clip."""
+    batch = squares()
+    joint = torch.tensor([0.45, 0.1])
+    turn = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
+    motion = torch.cat([turn - torch.eye(2), (joint - turn @ joint)[:, None]], dim=1).reshape(6)
+    affine = batch.affine_NK6.clone()
+    affine[:, 2] = motion
+    other = torch.tensor([-0.45, 0.0])
+    label = torch.cat([other, joint, torch.tensor([0.8, 1.0, 0.0])])
+    batch = replace(batch, affine_NK6=affine, anatomy_BV=label.repeat(batch.clips, 1))
+    seen = augmented(batch, replace(STRONG, mirror=1.0), MIRROR, rng())
+    points = seen.anatomy_BV[:, :4].reshape(-1, 2, 2)
+    for clip in range(batch.clips):
+        theta = seen.affine_NK6[clip * batch.frames, 1].reshape(2, 3) + torch.eye(2, 3)
+        place = torch.cat([points[clip, 0], torch.ones(1)])
+        assert_close(theta @ place, points[clip, 0], atol=1e-5, rtol=0)
+        factor = (points[clip, 0] - points[clip, 1]).norm() / (joint - other).norm()
+        assert_close(seen.anatomy_BV[clip, 4], 0.8 * factor, atol=1e-5, rtol=0)
+    assert seen.anatomy_BV[:, 5:].tolist() == [[0.0, 1.0]] * batch.clips

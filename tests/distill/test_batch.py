@@ -24,12 +24,14 @@ def moved_by_one_pixel() -> Batch:
         affine_NK6=affine,
         tokens_BL=torch.zeros(1, 4, dtype=torch.int32),
         noise_B=torch.tensor([-1]),
+        anatomy_BV=torch.zeros(1, 0),
         frames=2,
     )
 
 
 def test_visible_is_what_the_first_frame_shows() -> None:
-    visible = moved_by_one_pixel().visible_NHW
+    batch = moved_by_one_pixel()
+    visible = batch.visible_NHW(batch.flow_N2HW)
     # Uncovered background; moved sticker; a part that was not there; background from background.
     assert visible[1].tolist() == [[0, 1, 0, 1]] * 4
     assert visible[0].tolist() == [[1, 1, 1, 1]] * 4
@@ -38,7 +40,7 @@ def test_visible_is_what_the_first_frame_shows() -> None:
 def test_what_comes_from_beyond_the_canvas_is_visible_only_as_background() -> None:
     batch = moved_by_one_pixel()
     batch.affine_NK6[1, 1, 2] = -4.0
-    assert batch.visible_NHW[1].tolist() == [[0, 0, 0, 1]] * 4
+    assert batch.visible_NHW(batch.flow_N2HW)[1].tolist() == [[0, 0, 0, 1]] * 4
 
 
 def test_flow_is_each_pixels_parts_motion() -> None:
@@ -63,7 +65,9 @@ def test_arrays_become_premultiplied_frames_and_small_motions() -> None:
     flat = torch.zeros(1, 2, 4, 4, dtype=torch.uint8)
     affine = torch.eye(3)[:2].repeat(1, 2, 3, 1, 1)
     tokens = torch.ones(1, 4, dtype=torch.int32)
-    batch = batch_from_arrays(frames, flat, flat, affine, tokens, torch.tensor([7]))
+    batch = batch_from_arrays(
+        frames, flat, flat, affine, tokens, torch.tensor([7]), torch.zeros(1, 0)
+    )
     pixel = batch.clean_NCHW[:, :, 0, 0]
     assert_close(pixel, torch.tensor([[0.2, 0.0, 0.0, 0.2]] * 2))
     assert not batch.affine_NK6.any() and batch.noise_B.tolist() == [7]

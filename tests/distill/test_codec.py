@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from minuet.distill.codec import LatentFlowMatching, Reconstruction, gradient_loss
 from minuet.distill.loop import Objective, TrainConfig, Trainer
 from tests.distill.squares import MIRROR, NOTHING, draw, squares
-from tests.models.tiny import autoencoder, denoiser
+from tests.models.tiny import LATENT, autoencoder, denoiser
 
 
 def losses(network: torch.nn.Module, objective: Objective, folder: Path, name: str) -> list[float]:
@@ -56,7 +56,7 @@ def test_an_autoencoder_learns_in_a_few_steps(tmp_path: Path) -> None:
 def test_a_denoiser_learns_over_latents_and_leaves_the_codec_alone(tmp_path: Path) -> None:
     codec = autoencoder().requires_grad_(False)
     before = {name: value.clone() for name, value in codec.state_dict().items()}
-    network = denoiser(head="latent", side=8)  # latents of 32-pixel frames
+    network = denoiser(**LATENT, side=8)  # latents of 32-pixel frames
     objective = LatentFlowMatching(codec=codec, augment=NOTHING, mirror=MIRROR, bfloat16=False)
     rng = torch.Generator().manual_seed(0)
     batch = squares(side=32)

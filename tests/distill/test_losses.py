@@ -19,7 +19,7 @@ def truth() -> tuple[Batch, Fields]:
     """A batch whose frames are exactly what its fields compose."""
     batch = squares()
     first = batch.sticker_BCHW.repeat_interleave(batch.frames, dim=0)
-    visible = batch.visible_NHW[:, None]
+    visible = batch.visible_NHW(batch.flow_N2HW)[:, None]
     moved = warp(first, batch.flow_N2HW)
     batch = replace(batch, clean_NCHW=torch.where(visible > 0, moved, batch.clean_NCHW))
     n, k, side = len(first), batch.affine_NK6.shape[1], first.shape[-1]
@@ -58,6 +58,16 @@ def test_a_motion_beside_the_truth_costs_its_distance_squared() -> None:
     assert found == pytest.approx(0.25**2, abs=NOTHING)
 
 
+def test_motions_cost_what_the_flows_of_the_true_parts_are_apart() -> None:
+    batch, fields = truth()
+    rng = torch.Generator().manual_seed(3)
+    off = torch.randn(fields.affine_NK6.shape, generator=rng) * 0.1
+    found = losses.affine_loss(batch.affine_NK6 + off, batch, batch.near_NHW)
+    moved = replace(batch, affine_NK6=batch.affine_NK6 + off)
+    squared = (moved.flow_N2HW - batch.flow_N2HW).square().sum(1)
+    assert_close(found, losses.weighted(squared, batch.near_NHW, batch.clips))
+
+
 def test_masks_that_know_nothing_cost_the_entropy() -> None:
     batch, fields = truth()
     fields = replace(fields, parts_NKHW=fields.parts_NKHW * 0)
@@ -92,4 +102,4 @@ def test_the_total_weighs_every_loss() -> None:
     weights = Weights()
     expected = sum(getattr(weights, name) * float(value) for name, value in found.items())
     assert float(total(found, weights)) == pytest.approx(expected)
-    assert set(found) == {field for field in Weights.__dataclass_fields__}
+    assert set(found) | {"found", "points", "traits"} == set(Weights.__dataclass_fields__)

@@ -12,7 +12,9 @@ from minuet.distill.store import ClipStore, Known, shard_path, write_shard
 from minuet.models.denoiser import SIZES, Denoiser
 
 TURN, LEFT, RIGHT = 5, 6, 7
-TINY = replace(SIZES["demo"], side=16, fine=8, coarse=8, encoder=8, text=8, film=16, shuffle=4)
+TINY = replace(
+    SIZES["demo"], side=16, fine=8, coarse=8, encoder=8, text=8, film=16, shuffle=4, landmarks=0
+)
 
 
 def turned(toward: float) -> Known:
@@ -49,7 +51,7 @@ def test_left_and_right_become_opposite_motions(store: ClipStore) -> None:
     tokens[:, 0] = TURN
     tokens[:, 1] = torch.tensor([LEFT, RIGHT])
     film = torch.zeros(2 * TINY.frames, TINY.film)
-    told = network.script(network.script.words(tokens), film).reshape(2, TINY.frames, -1, 6)
+    told = network.script(network.script.words(tokens), film, None).reshape(2, TINY.frames, -1, 6)
     assert told[0, 2, 0, 1] < -0.3 and told[1, 2, 0, 1] > 0.3
     assert torch.equal(network.stem.weight, pictures)
 

@@ -14,12 +14,12 @@ from minuet.distill.augment import Augment
 from minuet.distill.batch import Batch
 from minuet.distill.ensemble import candidates
 from minuet.distill.losses import Weights
-from minuet.distill.objectives import fields_at
+from minuet.distill.objectives import answer
 from minuet.distill.path import noise
 from minuet.distill.steps import StepDistillation
 from minuet.distill.store import ClipStore, write_shard
 from minuet.models.compose import Fields
-from minuet.models.denoiser import Denoiser
+from minuet.models.denoiser import Context, Denoiser
 from tests.distill.squares import FRAMES, MIRROR, squares
 from tests.distill.test_ensemble import SEED as ASKED_SEED
 from tests.distill.test_ensemble import Told, requests
@@ -45,15 +45,15 @@ class Seen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[Tensor, Tensor, Batch]] = []
-        inner = fields_at
+        inner = answer
 
         def watched(
             network: Denoiser, noisy: Tensor, t_B: Tensor, batch: Batch, *, bfloat16: bool
-        ) -> Fields:
+        ) -> tuple[Fields, Context]:
             self.calls.append((noisy, t_B, batch))
             return inner(network, noisy, t_B, batch, bfloat16=bfloat16)
 
-        monkeypatch.setattr(steps, "fields_at", watched)
+        monkeypatch.setattr(steps, "answer", watched)
 
 
 @pytest.fixture

@@ -24,7 +24,10 @@ TINY = {
     },
     "ensemble": {"stickers": 3, "steps": 2},
     "curate": {"motion": 0.0, "moved": [0.0, 100.0], "seam": 1e9, "paint": 1.0},
-    "student": {"size": "demo", "clips": 4, "batch": 4, "levels": [1.0, 0.6]},
+    "student": {
+        **{"size": "demo", "clips": 4, "batch": 4, "levels": [1.0, 0.6]},
+        **{"rehearsal": 2, "study": 2},
+    },
     "steps": {"clips": 8, "batch": 4},
 }
 

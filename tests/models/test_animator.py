@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from minuet.contracts.errors import RequestError
 from minuet.models.animator import Animator
 from minuet.models.compose import compose, decided, premultiply, unpremultiply
-from tests.models.tiny import LEVELS, denoiser, ranks
+from tests.models.tiny import LATENT, LEVELS, denoiser, ranks
 
 MAX_RANK = 5  # Core ML and TensorRT refuse more
 PIXEL_STEP = 1  # a byte may round the other way
@@ -86,4 +86,4 @@ def test_other_sides_are_refused(side: int) -> None:
 
 def test_a_latent_network_is_refused() -> None:
     with pytest.raises(RequestError, match="head 'latent'"):
-        Animator(denoiser(head="latent"), LEVELS, 64)
+        Animator(denoiser(**LATENT), LEVELS, 64)

@@ -9,9 +9,9 @@ from torch.testing import assert_close
 from minuet.contracts.errors import RequestError
 from minuet.models.compose import compose
 from minuet.models.denoiser import SIZES, Denoiser, DenoiserConfig, first_frame
-from tests.models.tiny import TINY, denoiser
+from tests.models.tiny import LATENT, TINY, denoiser
 
-PARAMETERS = {"demo": 0.5e6, "phone-60m": 60e6, "phone-300m": 300e6}
+PARAMETERS = {"demo": 0.6e6, "phone-60m": 60e6, "phone-300m": 300e6}
 NAMED_WITHIN = 0.1  # a size's name is a round number
 
 
@@ -81,7 +81,7 @@ def test_the_answer_depends_on_everything_that_is_known(what: str) -> None:
 
 
 def test_the_latent_heads_residual_leaves_the_given_frame() -> None:
-    network = denoiser(head="latent")
+    network = denoiser(**LATENT)
     noisy, sticker, tokens = inputs()
     t = torch.tensor([0.9, 0.2])
     residual = network.residual(noisy, t, sticker, network.encode(sticker, tokens))
@@ -106,6 +106,10 @@ def test_a_config_survives_json() -> None:
         ({"encoder": 7}, "encoder 7"),
         ({"fine": 10**9}, r"\['fine'\] must be whole numbers"),
         ({"heads": 0}, r"\['heads'\] must be whole numbers"),
+        ({"landmarks": -1}, "landmarks -1 is 0 or in"),
+        ({"script": 0}, "landmarks need a script"),
+        ({"puppet": "yes"}, "puppet 'yes' is true or false"),
+        ({"head": "latent"}, "needs the head 'compose'"),
         ({"depth": "2"}, r"\['depth'\] must be whole numbers"),
         ({"wheels": 4}, r"unknown fields \['wheels'\]; upgrade minuet"),
     ],

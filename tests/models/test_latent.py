@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from minuet.contracts.errors import RequestError
 from minuet.models.compose import premultiply, unpremultiply
 from minuet.models.latent import LatentAnimator
-from tests.models.tiny import LEVELS, autoencoder, denoiser, ranks
+from tests.models.tiny import LATENT, LEVELS, autoencoder, denoiser, ranks
 
 MAX_RANK = 5
 PIXEL_STEP = 1
@@ -16,7 +16,7 @@ PIXEL_STEP = 1
 
 @pytest.fixture(scope="module")
 def animator() -> LatentAnimator:
-    return LatentAnimator(denoiser(head="latent"), autoencoder(), LEVELS).eval()
+    return LatentAnimator(denoiser(**LATENT), autoencoder(), LEVELS).eval()
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def test_frame_zero_is_the_image(animator: LatentAnimator) -> None:
 
 @torch.no_grad()
 def test_a_network_that_says_nothing_gives_the_reconstruction(animator: LatentAnimator) -> None:
-    still = LatentAnimator(denoiser(head="latent"), animator.codec, LEVELS)
+    still = LatentAnimator(denoiser(**LATENT), animator.codec, LEVELS)
     torch.nn.init.zeros_(still.network.out.weight)
     torch.nn.init.zeros_(still.network.out.bias)  # type: ignore[arg-type]
     image, tokens, noise = still.example()
@@ -66,4 +66,4 @@ def test_a_network_that_does_not_fit_the_latents_is_refused() -> None:
     with pytest.raises(RequestError, match="head 'latent' over 4 channels"):
         LatentAnimator(denoiser(), autoencoder(), LEVELS)
     with pytest.raises(RequestError, match="8 and 4"):
-        LatentAnimator(denoiser(head="latent", channels=8), autoencoder(), LEVELS)
+        LatentAnimator(denoiser(**LATENT, channels=8), autoencoder(), LEVELS)

@@ -150,7 +150,7 @@ def test_an_int8_student_animates_almost_the_same(saved: Path) -> None:
     first, second = (load_student(saved / name).animator(64) for name in ("half", "int8"))
     given = first.example()
     a, b = first(*given).int(), second(*given).int()
-    assert (a != b).any() and (a - b).abs().float().mean() < 2
+    assert (a != b).any() and (a - b).abs().float().mean() < 3
 
 
 def test_scales_that_are_lost_are_noticed(saved: Path, tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ TINY = DenoiserConfig(
     text_depth=1,
     film=16,
     shuffle=8,
+    script=8,
+    landmarks=2,
+    traits=2,
+    puppet=True,
     parts=3,
     frames=4,
     side=16,
@@ -24,6 +28,7 @@ TINY = DenoiserConfig(
 )
 CODEC = AutoencoderConfig(factor=4, latent=4, width=8, blocks=1, frames=4)
 LEVELS = (1.0, 0.7, 0.0)
+LATENT: dict[str, int | str | bool] = {"head": "latent", "landmarks": 0, "puppet": False}
 
 
 def shaken(module: nn.Module, size: float = 0.05) -> None:
@@ -34,7 +39,7 @@ def shaken(module: nn.Module, size: float = 0.05) -> None:
             parameter.add_(torch.randn(parameter.shape, generator=rng), alpha=size)
 
 
-def denoiser(**changes: int | str) -> Denoiser:
+def denoiser(**changes: int | str | bool) -> Denoiser:
     """A seeded tiny denoiser."""
     torch.manual_seed(0)
     network = Denoiser(replace(TINY, **changes))  # type: ignore[arg-type]

@@ -1,8 +1,11 @@
 """A view keeps every motion inside the canvas, and says nothing about which one follows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from minuet.stickers import truth, world
 from minuet.stickers.accessories import ACCESSORIES
 from minuet.stickers.characters import CHARACTERS, DEFAULT_COLOR, build, build_thing
 from minuet.stickers.motions import CENTRED, MOTIONS, pose
@@ -80,3 +83,22 @@ def test_an_arm_that_holds_something_swings_less():
 
 def test_a_view_scales_then_shifts():
     assert view_matrix(View(2.0, 0.5, -0.5)) @ [1.0, 1.0, 1.0] == pytest.approx([2.5, 1.5, 1.0])
+
+
+@pytest.mark.parametrize("motion", ["wave", "spin", "shake"])
+def test_shifts_are_linear_in_the_anatomy(motion: str) -> None:
+    """Characters differ in joints, middle and scale; a motion's matrices they share."""
+    rows, shifts = [], []
+    for index in range(120):
+        spec = replace(world.sample(3, index), accessory="none", motion=motion, toward="left")
+        told = world.anatomy_of(spec)
+        if told[27:].any():
+            continue  # without arms or eyes other tracks tell it
+        rig = world.rig_of(spec)
+        stack = matrices(rig, motion, 1.0, "left", world.view_of(spec, rig))
+        rows.append(told[:27])
+        shifts.append(truth.backward(stack)[3, :, :, 2].ravel())
+    known, found = np.array(rows), np.array(shifts)
+    fitted, *_ = np.linalg.lstsq(known, found, rcond=None)
+    assert len(known) > 90 and np.abs(known @ fitted - found).max() < 1e-9
+    assert np.abs(found - found.mean(0)).max() > 0.05

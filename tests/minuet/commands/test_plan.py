@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from minuet.__main__ import app
 from minuet.commands.plan import Act, acts_of, forward
+from minuet.distill.study import BATCH
 from minuet.presets import read_recipe
 
 
@@ -26,10 +27,11 @@ def test_the_acts_come_in_the_order_of_the_story() -> None:
     assert names[-3:] == ["kept", "student", "steps"]
 
 
-def test_training_costs_three_forward_passes_a_clip() -> None:
+def test_training_costs_three_forward_passes_a_clip_and_a_sticker_studied() -> None:
     recipe, act = read_recipe("default"), by_stage("default")["student"]
     cost = forward(recipe.student.size)
-    expected = 3 * recipe.student.clips * (cost["encode"] + cost["step"]) / 1e12
+    stills = recipe.student.study * BATCH
+    expected = 3 * (recipe.student.clips * sum(cost.values()) + stills * cost["encode"]) / 1e12
     assert act.teraflop == pytest.approx(expected)
 
 
