@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 ARGS ?=
 
 DEMO_EXTRAS := distill,fast,onnx,openvino,quantize
-TEST_EXTRAS := coreml,dev,distill,executorch,fast,onnx,openvino,quantize,tensorrt,video
+TEST_EXTRAS := coreml,dev,distill,executorch,fast,onnx,openvino,optimum,quantize,tensorrt,video
 PINS := setup.cfg pyproject.toml constraints.txt minuet/constraints.txt scripts/install
 
 export PYTHON TORCH_INDEX
@@ -43,6 +43,10 @@ build: .venv-test/.ready ## the wheel, tried in an empty environment
 .PHONY: bench
 bench: .venv-demo/.ready ## latency, memory and bytes of the demo's bundle
 	scripts/bench $(ARGS)
+
+.PHONY: matrix
+matrix: .venv-test/.ready ## every tiny pipeline x every target -> docs/matrix.md; takes hours
+	.venv-test/bin/python scripts/matrix.py $(ARGS)
 
 .PHONY: docs
 docs: .venv-test/.ready ## check that the links in the docs lead somewhere

@@ -1,16 +1,17 @@
 """An exported file and the bundle that an app ships: the manifest, its schema, its proofs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
-from minuet.contracts.errors import DamagedError
+from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.tensors import Signature
 
-SCHEMA = 1  # raised when an older minuet could misread a bundle
+SCHEMA = 2  # raised when an older minuet could misread a bundle; all older ones are read
 TARGETS = ("onnx", "executorch", "coreml", "tensorrt")
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 VERDICTS = ("pass", "fail", "not run")
+MAIN = "main"  # the program of a bundle that has one; its files lie in no folder of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """One target in one precision."""
+    """One program for one target in one precision."""
 
     target: str
     precision: str
@@ -49,10 +50,17 @@ class Artifact:
     requires: dict[str, str]  # what the consumer needs, e.g. {"opset": "18", "ios": "18"}
     parity: tuple[Parity, ...] = ()  # one a runtime
     seconds: float = 0.0  # what the export took
+    component: str = MAIN  # which of the manifest's programs
+    key: str = ""  # hash of program, options and versions: the same key, the same file
 
     @property
     def name(self) -> str:
-        """target-precision, the folder's name too."""
+        """target-precision[/component], the folder's name too."""
+        return self.folder if self.component == MAIN else f"{self.folder}/{self.component}"
+
+    @property
+    def folder(self) -> str:
+        """target-precision: where every program of that kind lies."""
         return f"{self.target}-{self.precision}"
 
     @property
@@ -67,13 +75,27 @@ class Manifest:
 
     name: str
     family: str
-    signature: Signature
+    programs: dict[str, Signature]  # by component; one is called "main" if there is one
     sampler: dict[str, Any]
     artifacts: tuple[Artifact, ...]
     files: tuple[FileEntry, ...]  # tokenizer.json, card.md, golden/...
     minuet: str  # the version that wrote it
-    student_sha256: str
+    source_sha256: str  # of the weights that it was made from
     schema: int = SCHEMA
+
+    @property
+    def signature(self) -> Signature:
+        """The signature of a bundle that is one program.
+
+        Raises:
+            RequestError: it holds components, and no program that does the whole work.
+        """
+        if MAIN in self.programs:
+            return self.programs[MAIN]
+        raise RequestError(
+            f"{self.name}: holds the components {', '.join(sorted(self.programs))}, not one "
+            "program that does it all; `minuet verify` takes it, or export with --fused."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A plain value."""
@@ -81,38 +103,80 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: Any, where: str) -> "Manifest":
-        """The reverse of to_json.
+        """The reverse of to_json; older schemas become the present one.
 
         Raises:
-            DamagedError: not a manifest, or a newer schema.
+            DamagedError: not a manifest, a newer schema, or a field of another kind, named.
         """
         if not isinstance(value, Mapping):
             raise DamagedError(f"{where}: not a bundle manifest.")
-        rows = cast(Mapping[str, Any], value)
-        schema = rows.get("schema")
+        schema = value.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise DamagedError(
                 f"{where}: written by a newer minuet (schema {schema}, this one reads {SCHEMA}); "
                 "upgrade minuet."
             )
         try:
-            if type(schema) is not int:
+            if type(schema) is not int or schema < 1:
                 raise ValueError(f"schema {schema!r}")
-            fields: dict[str, Any] = {name: rows[name] for name in cls.__dataclass_fields__}
-            fields["signature"] = Signature.from_json(rows["signature"])
-            fields["files"] = _files(rows["files"])
-            fields["artifacts"] = tuple(_artifact(row) for row in rows["artifacts"])
-            return cls(**fields)
+            return _manifest(_UPGRADES.get(schema, dict)(value))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DamagedError(f"{where}: damaged manifest ({error!r}); export again.") from error
 
 
-def _files(rows: Any) -> tuple[FileEntry, ...]:
+def _from_1(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema 1 knew one program, and only students."""
+    rows = dict(value)
+    rows["programs"] = {MAIN: rows.pop("signature")}
+    rows["source_sha256"] = rows.pop("student_sha256")
+    return rows
+
+
+_UPGRADES: dict[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _from_1}
+
+
+def _manifest(rows: Mapping[str, Any]) -> Manifest:
+    fields = {name: rows[name] for name in Manifest.__dataclass_fields__}
+    _typed(fields, "the manifest", str, "name", "family", "minuet", "source_sha256")
+    _typed(fields, "the manifest", dict, "programs", "sampler")
+    _typed(fields, "the manifest", list, "artifacts", "files")
+    programs = fields["programs"]
+    fields["programs"] = {name: Signature.from_json(programs[name]) for name in sorted(programs)}
+    fields["files"] = _files(fields["files"])
+    fields["artifacts"] = tuple(_artifact(row) for row in fields["artifacts"])
+    return Manifest(**fields | {"schema": SCHEMA})
+
+
+def _files(rows: list[Any]) -> tuple[FileEntry, ...]:
+    for row in rows:
+        _typed(row, "a file", str, "path", "sha256")
+        _typed(row, f"file {row['path']}", int, "bytes")
     return tuple(FileEntry(**row) for row in rows)
 
 
 def _artifact(row: Mapping[str, Any]) -> Artifact:
     fields = dict(row)
-    fields["files"] = _files(row["files"])
-    fields["parity"] = tuple(Parity(**parity) for parity in row["parity"])
+    _typed(fields, "an artifact", str, "target", "precision", "entry")
+    what = f"artifact {fields['entry']}"
+    _typed(fields, what, dict, "requires")
+    _typed(fields, what, list, "files", "parity")
+    _typed({"component": MAIN, "key": ""} | fields, what, str, "component", "key")
+    _typed({"seconds": 0.0} | fields, what, (int, float), "seconds")
+    _typed(fields["requires"], f"{what}, requires", str, *fields["requires"])
+    fields["files"] = _files(fields["files"])
+    fields["parity"] = tuple(_parity(one, what) for one in fields["parity"])
     return Artifact(**fields)
+
+
+def _parity(row: Mapping[str, Any], what: str) -> Parity:
+    _typed(row, f"parity of {what}", str, "verdict", "backend", "metric", "reason")
+    _typed(row, f"parity of {what}", (int, float, type(None)), "value", "tolerance")
+    return Parity(**row)
+
+
+def _typed(row: Mapping[str, Any], what: str, kind: type | tuple[type, ...], *names: str) -> None:
+    """Refuse a field of another kind; a truth value is no number."""
+    for name in names:
+        found = row[name]
+        if not isinstance(found, kind) or isinstance(found, bool):
+            raise TypeError(f"{name} of {what} is {found!r:.60}")

@@ -3,6 +3,7 @@
 MinuetError                 the root; each carries the exit code its command ends with
     RequestError            what was asked, or what was given, is wrong            (2)
         DamagedError        a file is truncated, tampered with, or from the future (2)
+        UntrustedError      code that nobody here vouches for was not run          (2)
     VerdictError            the work was done and the verdict is no                (1)
         ParityError         an artifact is not the same model any more             (1)
         BudgetError         a report is over its budget                            (1)
@@ -25,6 +26,10 @@ class RequestError(MinuetError):
 
 class DamagedError(RequestError):
     """A file is truncated, tampered with, or written by a newer minuet."""
+
+
+class UntrustedError(RequestError):
+    """Code that nobody here vouches for was not run."""
 
 
 class VerdictError(MinuetError):

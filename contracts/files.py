@@ -68,10 +68,20 @@ def disk_errors(what: Path) -> Generator[None]:
         raise
 
 
+def _make_way(path: Path) -> None:
+    """Make the folders above a path."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RequestError(
+            f"{path}: a file stands where a folder is needed; choose another place."
+        ) from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all (temporary neighbour, fsync, rename)."""
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_way(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as stream:
@@ -111,13 +121,15 @@ def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
 
 @contextlib.contextmanager
 def write_folder(path: Path, *, replace: bool = True) -> Generator[Path]:
-    """A temporary neighbour that becomes `path` when the block ends well, and vanishes if not."""
-    if path.exists() and not replace:
-        raise RequestError(f"{path}: exists already; choose another name or remove it.")
-    if path.exists() and not path.is_dir():
-        raise RequestError(f"{path}: a file of that name is in the way; choose another name.")
+    """A temporary neighbour that becomes `path` when the block ends well, and vanishes if not.
+
+    Raises:
+        RequestError: a file or a link is in the way, or a folder that may not be replaced; the
+            disk is full, or the place forbidden.
+    """
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_place(path, replace)
+        _make_way(path)
         staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield staging
@@ -128,17 +140,34 @@ def write_folder(path: Path, *, replace: bool = True) -> Generator[Path]:
             raise
 
 
+def _check_place(path: Path, replace: bool) -> None:
+    """Refuse what is in the way; a link always, since two things could be meant by replacing it."""
+    if path.name in ("", ".."):
+        raise RequestError(f"{path}: has no name of its own; name the folder to write.")
+    if path.is_symlink():
+        raise RequestError(
+            f"{path}: a link to {path.readlink()}, and links are not replaced or followed here; "
+            "name the folder itself, or remove the link."
+        )
+    if path.exists() and not replace:
+        raise RequestError(f"{path}: exists already; choose another name or remove it.")
+    if path.exists() and not path.is_dir():
+        raise RequestError(f"{path}: a file of that name is in the way; choose another name.")
+
+
 def _take_place(staging: Path, path: Path) -> None:
     """Rename a folder to `path`; what was there goes, or comes back if the renaming fails."""
     if not path.exists():
         staging.rename(path)
         return
-    old = path.with_name(f".{path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    path.rename(old)
+    attic = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    old = attic / path.name
     try:
+        path.rename(old)
         staging.rename(path)
     except BaseException:
-        old.rename(path)
+        if old.exists():
+            old.rename(path)
+        attic.rmdir()
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(attic, ignore_errors=True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from minuet.contracts.errors import DamagedError
+from minuet.contracts.records import record
 
 SCHEMA = 1
 
@@ -63,26 +64,15 @@ class Report:
         """The reverse of to_json.
 
         Raises:
-            DamagedError: not a report, or a newer schema.
+            DamagedError: not a report, a newer schema, or a field of another kind, named.
         """
         if not isinstance(value, Mapping):
             raise DamagedError(f"{where}: not a minuet report.")
-        rows = cast(Mapping[str, Any], value)
-        schema = rows.get("schema")
+        schema = value.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise DamagedError(f"{where}: written by a newer minuet (schema {schema}); upgrade.")
         try:
-            if type(schema) is not int:
-                raise ValueError(f"schema {schema!r}")
-            fields: dict[str, Any] = {name: rows[name] for name in cls.__dataclass_fields__}
-            fields["machine"] = Machine(**rows["machine"])
-            fields["runs"] = tuple(_run(row) for row in rows["runs"])
-            return cls(**fields)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DamagedError(f"{where}: damaged report ({error!r}); measure again.") from error
-
-
-def _run(row: Mapping[str, Any]) -> Run:
-    samples = {name: tuple(values) for name, values in row["samples_ms"].items()}
-    fields: dict[str, Any] = {**row, "samples_ms": samples}
-    return Run(**fields)
+            found: Report = record(cls, {"schema": None, **value})
+        except ValueError as error:
+            raise DamagedError(f"{where}: damaged report: {error}; measure again.") from error
+        return found

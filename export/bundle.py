@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minuet import __version__
-from minuet.contracts.artifact import PRECISIONS, TARGETS, Artifact, FileEntry, Manifest
+from minuet.contracts.artifact import MAIN, PRECISIONS, TARGETS, Artifact, FileEntry, Manifest
 from minuet.contracts.errors import DamagedError
 from minuet.contracts.files import contained, read_json, sha256_of, write_bytes, write_json
 from minuet.contracts.tensors import Array, Arrays, Signature, TensorSpec
@@ -23,19 +23,21 @@ MAX_FILE_BYTES = 8 << 30  # one file of a bundle
 MAX_ELEMENTS = 1 << 31  # one tensor of a signature
 IGNORED = frozenset({".DS_Store", "Thumbs.db"})  # what desktops leave behind
 SHA256 = re.compile(r"[0-9a-f]{64}")
+PROGRAM = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")  # names folders too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
-    """One example with the frames that the eager program makes of it."""
+    """One example with what the eager program makes of it."""
 
     name: str
     inputs: Arrays
     outputs: Arrays
+    program: str = MAIN
 
 
 def write_golden(bundle: Path, cases: Iterable[Golden]) -> None:
-    """One safetensors file a case: `input.<name>` and `output.<name>`.
+    """One safetensors file a case: `input.<name>` and `output.<name>`; a folder a component.
 
     What shrinks to less than half is stored as its zlib stream, a vector of bytes: two cases of
     512 px are 25 MiB plain and below 1 MiB so.
@@ -45,8 +47,14 @@ def write_golden(bundle: Path, cases: Iterable[Golden]) -> None:
     for case in cases:
         tensors = {f"input.{name}": value for name, value in case.inputs.items()}
         tensors |= {f"output.{name}": value for name, value in case.outputs.items()}
-        data = save({name: _shrunk(np.ascontiguousarray(value)) for name, value in tensors.items()})
-        write_bytes(bundle / GOLDEN / f"{case.name}.safetensors", data)
+        data = save(
+            {name: _shrunk(np.asarray(value, order="C")) for name, value in tensors.items()}
+        )
+        write_bytes(bundle / _golden_folder(case.program) / f"{case.name}.safetensors", data)
+
+
+def _golden_folder(program: str) -> str:
+    return GOLDEN if program == MAIN else f"{GOLDEN}/{program}"
 
 
 def _shrunk(value: Array) -> Array:
@@ -63,17 +71,20 @@ def _full(value: Array, spec: TensorSpec) -> Array:
     return np.frombuffer(plain, spec.dtype).reshape(spec.shape)
 
 
-def read_golden(bundle: Path, manifest: Manifest) -> tuple[Golden, ...]:
-    """The cases that the manifest lists, checked against its signature.
+def read_golden(bundle: Path, manifest: Manifest, program: str = MAIN) -> tuple[Golden, ...]:
+    """The cases that the manifest lists for a program, checked against its signature.
 
     Raises:
         DamagedError: unreadable, or not what the signature says.
     """
-    found = [file.path for file in manifest.files if file.path.startswith(f"{GOLDEN}/")]
-    return tuple(_read_case(contained(bundle, name), manifest.signature) for name in sorted(found))
+    folder = _golden_folder(program)
+    names = (file.path for file in manifest.files)
+    found = sorted(name for name in names if name.rpartition("/")[0] == folder)
+    signature = manifest.programs[program]
+    return tuple(_read_case(contained(bundle, name), signature, program) for name in found)
 
 
-def _read_case(path: Path, signature: Signature) -> Golden:
+def _read_case(path: Path, signature: Signature, program: str) -> Golden:
     from safetensors.numpy import load_file
 
     try:
@@ -85,7 +96,7 @@ def _read_case(path: Path, signature: Signature) -> Golden:
             spec.check(outputs[spec.name])
     except Exception as error:
         raise DamagedError(f"{path}: damaged golden case ({error}); export again.") from error
-    return Golden(name=path.stem, inputs=inputs, outputs=outputs)
+    return Golden(name=path.stem, inputs=inputs, outputs=outputs, program=program)
 
 
 def seal(
@@ -93,10 +104,10 @@ def seal(
     *,
     name: str,
     family: str,
-    signature: Signature,
+    programs: Mapping[str, Signature],
     sampler: Mapping[str, Any],
     artifacts: Iterable[Artifact],
-    student_sha256: str,
+    source_sha256: str,
 ) -> Manifest:
     """Hash everything in a folder into its manifest, and read it back as a stranger would.
 
@@ -108,12 +119,12 @@ def seal(
     manifest = Manifest(
         name=name,
         family=family,
-        signature=signature,
+        programs={name: programs[name] for name in sorted(programs)},
         sampler=dict(sampler),
         artifacts=rows,
         files=tuple(file_entry(bundle, bundle / path) for path in sorted(others)),
         minuet=__version__,
-        student_sha256=student_sha256,
+        source_sha256=source_sha256,
     )
     write_json(bundle / MANIFEST, manifest.to_json())
     return load_bundle(bundle)
@@ -148,13 +159,13 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
     rows, names = manifest.artifacts, [row.name for row in manifest.artifacts]
     paths = [entry.path for entry in _entries(manifest)]
     faults = [
-        (type(manifest.schema) is not int, "no schema version"),
-        (not all(isinstance(path, str) for path in paths), "a file without a name"),
+        (not all(PROGRAM.fullmatch(name) for name in manifest.programs), "a program without name"),
         (len(set(names)) < len(names) or len(set(paths)) < len(paths), "something listed twice"),
         (any(row.target not in TARGETS for row in rows), "an unknown target"),
         (any(row.precision not in PRECISIONS for row in rows), "an unknown precision"),
         (any(not _has_entry(row) for row in rows), "an artifact without its file"),
-        (not _sane(manifest.signature), "a signature of impossible shapes"),
+        (any(row.component not in manifest.programs for row in rows), "an unknown program"),
+        (not all(map(_sane, manifest.programs.values())), "a signature of impossible shapes"),
     ]
     for found, what in faults:
         if found:

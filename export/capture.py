@@ -45,8 +45,8 @@ def capture(module: nn.Module, inputs: Arrays, signature: Signature) -> Program:
             exported = torch.export.export(module.eval(), examples, strict=False)
     except Exception as error:
         raise RequestError(
-            f"torch.export could not capture {type(module).__name__}: {_first_line(error)}. "
-            "Keep shapes static and control flow out of forward."
+            f"torch.export could not capture {type(module).__name__}: {_first_line(error)}"
+            f"{_place(error)}. Keep shapes static and control flow out of forward."
         ) from error
     _check_outputs(exported, signature)
     return Program(exported=exported, signature=signature, inputs=examples)
@@ -58,6 +58,20 @@ def _check_outputs(exported: ExportedProgram, signature: Signature) -> None:
     wanted = [(spec.shape, spec.dtype) for spec in signature.outputs]
     if found != wanted:
         raise RequestError(f"the program gives {found}, its signature says {wanted}.")
+
+
+def _place(error: BaseException) -> str:
+    """The innermost module that was running, and where."""
+    from torch import nn
+
+    told, trace = "", error.__traceback__
+    while trace:
+        owner = trace.tb_frame.f_locals.get("self")
+        if isinstance(owner, nn.Module) and not type(owner).__module__.startswith("torch."):
+            file = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
+            told = f" (in {type(owner).__name__}, {file}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return told
 
 
 def _first_line(error: Exception) -> str:

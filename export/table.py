@@ -33,7 +33,7 @@ class Row:
 EXPORTERS = {
     "onnx": Row(
         where="minuet.export.to_onnx:export_onnx",
-        precisions=("fp32", "fp16", "int8"),
+        precisions=("fp32", "fp16", "bf16", "int8"),
         needs=("onnxscript",),
         extra="onnx",
     ),
@@ -51,7 +51,7 @@ EXPORTERS = {
     ),
     "tensorrt": Row(
         where="minuet.export.to_tensorrt:export_tensorrt",
-        precisions=("fp16", "fp32"),
+        precisions=("fp16", "fp32", "bf16"),
         needs=("tensorrt_rtx_bindings", "tensorrt"),
         extra="tensorrt",
     ),

@@ -1,10 +1,11 @@
-"""Program -> Core ML package (mlprogram for iOS 18; float16 or float32 arithmetic)."""
+"""Program -> Core ML package: an ML Program for iOS 16 to 18, in float16 or float32 arithmetic."""
 
 from __future__ import annotations
 
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,64 +14,120 @@ import numpy as np
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import RequestError
 from minuet.contracts.files import write_bytes
+from minuet.contracts.tensors import Signature
 from minuet.export import shims_coreml_9_0 as shims
+from minuet.export.blame import ADVICE, blame
 from minuet.export.capture import Program
+from minuet.export.coreml_hazards import compute_units, hazards
 from minuet.export.files import describe
 from minuet.export.quiet import quiet
+from minuet.export.rewrites.table import rewrite
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
+MACOS = {16: "13", 17: "14", 18: "15"}  # the release that came with an iOS
 NETWORK = frozenset({"conv", "conv_transpose", "linear", "matmul"})
 
 
-def export_coreml(program: Program, bundle: Path, precision: str = "fp16") -> Artifact:
+def export_coreml(
+    program: Program,
+    bundle: Path,
+    precision: str = "fp16",
+    *,
+    ios: int = 18,
+    sizes: Sequence[Signature] = (),
+) -> Artifact:
     """Write bundle/coreml-<precision>/model.mlpackage.
 
     Core ML has no uint8 outputs: frames leave as float32 of 0..255, to be truncated by the host
-    as the program itself would.
+    as the program itself would. Scalars become tensors of one element.
+
+    Args:
+        program: static, or of free sizes where `sizes` are given (see coreml_flexible).
+        bundle: the folder that gets the artifact's folder.
+        precision: fp16 or fp32, of the arithmetic.
+        ios: the oldest release that must open it: 16, 17 or 18. Newer ones have more operations,
+            attention as one among them, and finer compressed weights.
+        sizes: other signatures of the same program that the package must take.
+
+    Raises:
+        RequestError: the converter refused; the operator and its module are named if it names one.
     """
     started = time.perf_counter()
-    model = _convert(program, precision)
     path = bundle / f"coreml-{precision}" / "model.mlpackage"
-    with quiet():
-        model.save(str(path))
-    _make_reproducible(path)
+    save(convert(program, precision, ios, sizes), path)
     return describe(
         bundle,
         target="coreml",
         precision=precision,
         entry=path,
-        requires={"ios": "18", "macos": "15", "frames": "float32 0..255"},
+        requires=requirements(path, precision, ios),
         seconds=time.perf_counter() - started,
     )
 
 
-def _convert(program: Program, precision: str) -> Any:
+def requirements(path: Path, precision: str, ios: int) -> dict[str, str]:
+    """What a host needs to know: systems, the range of frames, the compute units to ask for."""
+    systems = {"ios": str(ios), "macos": MACOS[ios]}
+    return systems | {"frames": "float32 0..255"} | compute_units(hazards(path), precision)
+
+
+def save(model: Any, path: Path) -> None:
+    """Write a package; the same model gives the same bytes."""
+    with quiet():
+        model.save(str(path))
+    make_reproducible(path)
+
+
+def convert(program: Program, precision: str, ios: int, sizes: Sequence[Signature] = ()) -> Any:
+    """A program as coremltools' model, not loaded."""
+    if ios not in MACOS:
+        raise RequestError(f"Core ML for iOS {ios} is not known; choose from {list(MACOS)}.")
     with quiet():
         import coremltools as ct
 
         shims.register()
+        # The rules count on known sizes.
+        formed = program if sizes else rewrite(program, "coreml")[0]
         arithmetic = {
             "fp16": ct.transform.FP16ComputePrecision(op_selector=may_be_half),
             "fp32": ct.precision.FLOAT32,
         }
         try:
             return ct.convert(
-                float_outputs(program.exported).run_decompositions(shims.decompositions()),
+                shims.lowered(float_outputs(formed.exported)),
                 convert_to="mlprogram",
-                minimum_deployment_target=ct.target.iOS18,
+                minimum_deployment_target=ct.target[f"iOS{ios}"],
                 compute_precision=arithmetic[precision],
+                inputs=_inputs(program.signature, sizes),
                 outputs=[
                     ct.TensorType(name=s.name, dtype=np.float32) for s in program.signature.outputs
                 ],
                 skip_model_load=True,
             )
+        except RequestError:
+            raise
         except Exception as error:
+            where = blame(program, error)
             raise RequestError(
-                f"coremltools could not convert the program: {str(error)[:300]}."
+                f"coremltools could not convert {where or 'the program'}: {str(error)[:300]}."
+                + (f" {ADVICE}" if where else "")
             ) from error
+
+
+def _inputs(signature: Signature, sizes: Sequence[Signature]) -> list[Any]:
+    import coremltools as ct
+
+    found = []
+    for place, spec in enumerate(signature.inputs):
+        shapes = [spec.shape or (1,)] + [one.inputs[place].shape for one in sizes]
+        shape: Any = shapes[0]
+        if len(set(shapes)) > 1:
+            shape = ct.EnumeratedShapes(shapes=shapes, default=shapes[0])
+        found.append(ct.TensorType(name=spec.name, shape=shape))
+    return found
 
 
 def float_outputs(exported: ExportedProgram) -> ExportedProgram:
@@ -135,7 +192,7 @@ def _places_samples(op: Any, depth: int) -> bool:
     )
 
 
-def _make_reproducible(package: Path) -> None:
+def make_reproducible(package: Path) -> None:
     """Give the package's parts names by content instead of random ones, and fix the order."""
     import coremltools as ct
 

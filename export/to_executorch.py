@@ -4,62 +4,158 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import RequestError
-from minuet.contracts.files import write_bytes
+from minuet.contracts.files import write_bytes, write_json
+from minuet.export.blame import owner
 from minuet.export.capture import Program
+from minuet.export.executorch_backends import MOST_AXES, partitioners
+from minuet.export.executorch_delegation import (
+    Delegation,
+    delegation,
+    insist_on_delegation,
+    name_of,
+)
 from minuet.export.files import describe
 from minuet.export.quiet import quiet
+from minuet.export.rewrites.table import rewrite
+
+if TYPE_CHECKING:
+    from torch.fx import Node
 
 
-def export_executorch(program: Program, bundle: Path, precision: str = "fp32") -> Artifact:
-    """Write bundle/executorch-<precision>/model.pte.
+def export_executorch(
+    program: Program,
+    bundle: Path,
+    precision: str = "fp32",
+    *,
+    backend: str = "xnnpack",
+    max_fallback: float = 1.0,
+) -> Artifact:
+    """Write bundle/executorch-<precision>/model.pte, and delegation.json beside it.
 
-    `requires` says how many subgraphs XNNPACK took and which operators it left: these kernels
+    `requires` says how many subgraphs the backend took and which operators it left: these kernels
     must be linked into the app (a selective build may leave out the rest).
+
+    Args:
+        backend: xnnpack, coreml or qnn; XNNPACK takes what the other two leave.
+        max_fallback: the share of the work, in [0, 1], that portable kernels may do.
+
+    Raises:
+        RequestError: the program cannot be lowered, or what was lowered cannot be loaded.
+        VerdictError: portable kernels would do more than `max_fallback` of the work.
     """
     started = time.perf_counter()
-    lowered = _lower(program)
+    edge = _lower(rewrite(program, "executorch")[0], partitioners(backend))
+    table = delegation(edge)
+    insist_on_delegation(table, max_fallback)
+    _check_axes(edge)
+    lowered = _finish(edge)
+    _check_loads(bytes(lowered.buffer))
     path = bundle / f"executorch-{precision}" / "model.pte"
     write_bytes(path, bytes(lowered.buffer))
-    delegates, kernels = delegation(lowered.exported_program().graph)
-    requires = {
-        "backend": "XnnpackBackend",
-        "delegates": str(delegates),
-        "kernels": ", ".join(f"{name} x{count}" for name, count in sorted(kernels.items())),
-    }
+    write_json(path.with_name("delegation.json"), table.to_json())
     return describe(
         bundle,
         target="executorch",
         precision=precision,
         entry=path,
-        requires=requires,
+        requires=_requires(backend, table, lowered),
         seconds=time.perf_counter() - started,
     )
 
 
-def _lower(program: Program) -> Any:
+def _requires(backend: str, table: Delegation, lowered: Any) -> dict[str, str]:
+    kernels = kernels_of(lowered.exported_program().graph)
+    return {
+        "backend": {"xnnpack": "XnnpackBackend", "coreml": "CoreMLBackend", "qnn": "QnnBackend"}[
+            backend
+        ],
+        "delegates": str(table.delegates),
+        "fallback": f"{table.fallback:.2%} of the work",
+        "kernels": ", ".join(f"{name} x{count}" for name, count in sorted(kernels.items())),
+    }
+
+
+def _lower(program: Program, chosen: list[Any]) -> Any:
     with quiet():
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.backends.transforms.remove_clone_ops import RemoveCloneOpsTransform
         from executorch.exir import to_edge_transform_and_lower
 
+        from minuet.export.shims_executorch_1_4 import fast_lowering
+
+        # A copy to the same layout is no work, and a delegate of nothing else cannot be lowered
+        # ("pass through arguments": executorch 1.4.1, on Stable Video Diffusion).
+        copies = RemoveCloneOpsTransform(preserve_input_output_copies=True)
         try:
-            edge = to_edge_transform_and_lower(program.exported, partitioner=[XnnpackPartitioner()])
+            with fast_lowering():
+                return to_edge_transform_and_lower(
+                    program.exported, transform_passes=[copies], partitioner=chosen
+                )
+        except Exception as error:
+            raise _refusal(error) from error
+
+
+def _finish(edge: Any) -> Any:
+    with quiet():
+        try:
             return edge.to_executorch()
         except Exception as error:
+            raise _refusal(error) from error
+
+
+def _refusal(error: Exception) -> RequestError:
+    return RequestError(
+        f"ExecuTorch could not lower the program: {'; '.join(_reasons(error))[:400]}."
+    )
+
+
+def _reasons(error: BaseException | None) -> Iterator[str]:
+    """First lines of an error and of what caused it, the cause first."""
+    if error is not None:
+        yield from _reasons(error.__cause__)
+        yield (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _check_axes(edge: Any) -> None:
+    """A delegated tensor of too many axes is refused here: it would fail in the app, on loading."""
+    for node in delegated(edge):
+        value: Any = node.meta.get("val")
+        if hasattr(value, "ndim") and value.ndim > MOST_AXES:
             raise RequestError(
-                f"ExecuTorch could not lower the program: {str(error)[:300]}. "
-                "Tensors of more than 5 axes, and loops, are refused there."
+                f"{name_of(node)} of {owner(node)} makes a tensor of "
+                f"{value.ndim} axes, and XNNPACK loads at most {MOST_AXES}. "
+                "Fold axes together before it, as minuet's own rewrite does for plain reshapes."
+            )
+
+
+def delegated(edge: Any) -> Iterator[Node]:
+    """Every node inside a delegate."""
+    from executorch.exir.lowered_backend_module import get_lowered_submodules
+
+    for method in edge.methods:
+        for _, lowered, _ in get_lowered_submodules(edge.exported_program(method).graph_module):
+            yield from lowered.original_module.graph.nodes
+
+
+def _check_loads(buffer: bytes) -> None:
+    with quiet():
+        from executorch.runtime import Runtime
+
+        try:
+            Runtime.get().load_program(buffer).load_method("forward")
+        except Exception as error:
+            raise RequestError(
+                f"ExecuTorch's runtime could not load what was lowered: {str(error)[:300]}."
             ) from error
 
 
-def delegation(graph: Any) -> tuple[int, Counter[str]]:
-    """Subgraphs handed to XNNPACK, and portable kernels by name."""
+def kernels_of(graph: Any) -> Counter[str]:
+    """Portable kernels by name."""
     calls = [str(node.target) for node in graph.nodes if node.op == "call_function"]
-    delegates = sum(name == "executorch_call_delegate" for name in calls)
-    kernels = Counter(name for name in calls if name.startswith(("aten.", "dim_order_ops.")))
-    kernels.update(name for name in calls if name.startswith("quantized_decomposed."))
-    return delegates, kernels
+    families = ("aten.", "dim_order_ops.", "quantized_decomposed.")
+    return Counter(name for name in calls if name.startswith(families))

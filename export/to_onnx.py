@@ -1,25 +1,26 @@
-"""Program -> ONNX file (opset 18; float32, float16, or int8 where the program carries q/dq)."""
+"""Program -> ONNX file (float32, float16, bfloat16, or int8 where the program carries q/dq)."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minuet.contracts.artifact import Artifact
-from minuet.contracts.errors import RequestError
-from minuet.contracts.files import write_bytes
+from minuet.contracts.tensors import Signature
 from minuet.export.capture import Program
 from minuet.export.files import describe
-from minuet.export.halve import halve
-from minuet.export.quiet import quiet
+from minuet.export.halve import WIDTHS, halve
+from minuet.export.onnx_consumers import opset_for
+from minuet.export.onnx_graph import graph_of, strip
+from minuet.export.onnx_read import read_onnx
+from minuet.export.onnx_write import LIMIT_BYTES, bare, write_onnx
 
-# 18, not 21: an int8 model of opset 21 does not load in onnxruntime 1.31 (output_dtype INT8 does
-# not match y_zero_point type UINT8), and no newer operator made anything faster.
-OPSET = 18
-# Where a walk back from sampling coordinates stops: what comes earlier is the network itself.
-NETWORK = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+CONSUMER = "onnxruntime"  # the one that a base install brings
 
 
 def export_onnx(
@@ -27,105 +28,94 @@ def export_onnx(
     bundle: Path,
     precision: str = "fp32",
     *,
+    consumer: str = CONSUMER,
     finish: Callable[[Any], Any] | None = None,
+    inline_bytes: int = LIMIT_BYTES,
 ) -> Artifact:
-    """Write bundle/onnx-<precision>/model.onnx.
+    """Write bundle/onnx-<precision>/model.onnx, and model.onnx.data where that is too large.
 
     The bytes depend on the program alone: names of source files and stack traces are removed.
     Inputs and outputs keep the signature's dtypes in every precision. int8 takes a program that
     is quantized already (quantize-dequantize pairs, symmetric, per-channel weights).
 
     Args:
-        finish: rewrites the ONNX model before it is written, as a quantizer may want to.
+        consumer: who will read it; a row of onnx_consumers.
+        finish: rewrites the onnx.ModelProto before it is written, as a quantizer may want to.
+        inline_bytes: weights that together take more lie in a file of their own.
     """
     started = time.perf_counter()
-    model = onnx_model(program)
-    if precision == "fp16":
-        model = half(model)
+    model = onnx_graph(program, precision, consumer)
     if finish:
-        model = strip(finish(model))
-    return _write(model, bundle, precision, started)
+        model = _finished(model, finish)
+    return _write(model, bundle, precision, started, inline_bytes=inline_bytes, consumer=consumer)
 
 
-def adopt_onnx(model: Path, bundle: Path, precision: str = "int8") -> Artifact:
-    """Take an ONNX file that was made elsewhere (a static quantizer) into a bundle."""
-    import onnx
+def adopt_onnx(
+    model: Path,
+    bundle: Path,
+    precision: str = "int8",
+    *,
+    signature: Signature | None = None,
+    inline_bytes: int = LIMIT_BYTES,
+) -> Artifact:
+    """Take an ONNX file that was made elsewhere (a static quantizer) into a bundle.
 
+    Raises:
+        DamagedError: it lies about its shapes, its sizes, or where its weights are.
+        RequestError: it is no model, takes custom operators, or is not what the signature says.
+    """
     started = time.perf_counter()
-    try:
-        loaded = onnx.load(str(model))
-        onnx.checker.check_model(loaded)
-    except Exception as error:
-        raise RequestError(f"{model}: not a sound ONNX model ({error}).") from error
-    return _write(strip(loaded), bundle, precision, started)
+    found = strip(read_onnx(model, signature))
+    return _write(found, bundle, precision, started, inline_bytes=inline_bytes)
 
 
-def onnx_model(program: Program) -> Any:
-    """A stripped onnx.ModelProto of a program, float32 outside q/dq pairs."""
-    import torch
-
-    names = program.signature
-    with quiet(), torch.no_grad():
-        made = torch.onnx.export(
-            program.exported,
-            (),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[spec.name for spec in names.inputs],
-            output_names=[spec.name for spec in names.outputs],
-            verbose=False,
-        )
-    if made is None:
-        raise RequestError("torch.onnx.export gave no model.")
-    return strip(made.model_proto)
+def onnx_graph(program: Program, precision: str = "fp32", consumer: str = CONSUMER) -> ir.Model:
+    """A model in memory, in a precision, for a reader; its weights are torch's own until read."""
+    model = graph_of(program, opset_for(consumer, precision))
+    return halve(model, precision) if precision in WIDTHS else model
 
 
-def strip(model: Any) -> Any:
-    """Remove what no runtime reads: stack traces, doc strings, inferred shapes (0.7 MB a step)."""
-    del model.graph.value_info[:]
-    del model.metadata_props[:]
-    del model.graph.metadata_props[:]
-    model.doc_string = model.graph.doc_string = ""
-    model.producer_name, model.producer_version = "minuet", ""
-    rows: Iterable[Any] = (*model.graph.node, *model.graph.input, *model.graph.output)
-    for row in (*rows, *model.graph.initializer, *model.functions):
-        row.ClearField("doc_string")
-        del row.metadata_props[:]
-    return model
+def onnx_model(program: Program, precision: str = "fp32", consumer: str = CONSUMER) -> Any:
+    """The same as an onnx.ModelProto, with a copy of every weight: for what wants bytes."""
+    return _proto(onnx_graph(program, precision, consumer))
 
 
 def half(model: Any) -> Any:
-    """The same graph with float16 arithmetic and weights; inputs and outputs stay.
+    """A float16 copy of an onnx.ModelProto; inputs and outputs stay, and so do coordinates."""
+    import onnx_ir as ir
 
-    The coordinates of GridSample stay float32: next to 1 a float16 step is 2^-11, which is an
-    eighth of a pixel on a sticker of 512.
-    """
-    return strip(halve(model, frozenset(sampling_nodes(model))))
+    return _proto(halve(ir.from_proto(model), "fp16"))
 
 
-def sampling_nodes(model: Any) -> list[str]:
-    """Names of the nodes between the network and GridSample's coordinates."""
-    makers = {name: node for node in model.graph.node for name in node.output}
-    waiting = [node.input[1] for node in model.graph.node if node.op_type == "GridSample"]
-    found: dict[str, None] = {}
-    while waiting:
-        node = makers.get(waiting.pop())
-        if node is None or node.op_type in NETWORK or node.name in found:
-            continue
-        found[node.name] = None
-        waiting.extend(node.input)
-    return sorted(found)
+def _proto(model: ir.Model) -> Any:
+    import onnx_ir as ir
+
+    return bare(ir.to_proto(model))
 
 
-def _write(model: Any, bundle: Path, precision: str, started: float) -> Artifact:
+def _finished(model: ir.Model, finish: Callable[[Any], Any]) -> ir.Model:
+    import onnx_ir as ir
+
+    return strip(ir.from_proto(finish(_proto(model))))
+
+
+def _write(
+    model: ir.Model,
+    bundle: Path,
+    precision: str,
+    started: float,
+    *,
+    inline_bytes: int,
+    consumer: str = CONSUMER,
+) -> Artifact:
     path = bundle / f"onnx-{precision}" / "model.onnx"
-    write_bytes(path, model.SerializeToString(deterministic=True))
-    opset = next(row.version for row in model.opset_import if not row.domain)
+    write_onnx(model, path, inline_bytes=inline_bytes)
+    requires = {"opset": str(model.opset_imports[""]), "ir": str(model.ir_version)}
     return describe(
         bundle,
         target="onnx",
         precision=precision,
         entry=path,
-        requires={"opset": str(opset), "ir": str(model.ir_version)},
+        requires=requires | ({} if consumer == CONSUMER else {"consumer": consumer}),
         seconds=time.perf_counter() - started,
     )

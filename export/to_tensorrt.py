@@ -1,96 +1,86 @@
-"""Program -> TensorRT engine for one kind of GPU, by way of ONNX (float32 or float16)."""
+"""Program -> TensorRT engine for named kinds of GPU, by way of an ONNX file that stays beside it.
+
+The ONNX file is the model; the engine is a compiled copy for one library version and a list of
+devices. Where an engine does not fit or is not trusted, it is built again from the file.
+"""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from minuet.contracts.artifact import Artifact
-from minuet.contracts.errors import MissingBackendError, RequestError
+from minuet.contracts.engine import installed_library, remember
+from minuet.contracts.errors import MissingBackendError
 from minuet.contracts.files import write_bytes
 from minuet.export.capture import Program
 from minuet.export.files import describe
-from minuet.export.quiet import quiet
-from minuet.export.to_onnx import half, onnx_model
+from minuet.export.onnx_write import write_onnx
+from minuet.export.tensorrt_build import Order, build
+from minuet.export.to_onnx import onnx_graph
 
 CAPABILITY = "SM86"  # RTX 30 series
+MODEL, ENGINE = "model.onnx", "model.engine"
 
 
 def export_tensorrt(
-    program: Program, bundle: Path, precision: str = "fp16", *, capability: str = CAPABILITY
+    program: Program,
+    bundle: Path,
+    precision: str = "fp16",
+    *,
+    capability: str = CAPABILITY,
+    strip: bool = False,
 ) -> Artifact:
-    """Write bundle/tensorrt-<precision>/model.engine.
+    """Write model.onnx and model.engine below bundle/tensorrt-<precision>/.
 
-    TensorRT for RTX builds for a named compute capability, GPU or not; the `tensorrt` package
-    builds for the GPU of this machine. An engine is code for one library version and its bytes
-    differ from build to build: the one artifact that is not reproducible.
+    TensorRT for RTX builds for named compute capabilities, GPU or not, and the same program gives
+    the same bytes; the `tensorrt` package builds for, and on, the GPU of this machine. The engine
+    is recorded as this user's own, see contracts/engine.py.
+
+    Args:
+        capability: one or several, e.g. "SM86,SM89": one engine serves all of them, and each
+            further one adds a few kB.
+        strip: leave the weights out of the engine; they are refitted from model.onnx when it is
+            opened. Needs a GPU: without one, TensorRT for RTX 1.7 fails in its compiler.
     """
     started = time.perf_counter()
-    model = onnx_model(program)
-    if precision == "fp16":
-        model = half(model)
-    trt, name = bindings()
-    engine = build_engine(trt, model.SerializeToString(deterministic=True), capability, name)
-    path = bundle / f"tensorrt-{precision}" / "model.engine"
-    write_bytes(path, engine)
-    gpu = capability if name == "tensorrt_rtx" else "the building machine's"
+    library = installed_library()
+    folder = bundle / f"tensorrt-{precision}"
+    model = folder / MODEL
+    write_onnx(onnx_graph(program, precision, "tensorrt"), model)
+    devices = tuple(one.strip() for one in capability.split(",")) if library.aims else ()
+    engine = build(library, Order(model=model, capabilities=devices, strip=strip))
+    write_bytes(folder / ENGINE, engine)
+    devices = devices or (this_device(),)
+    remember(engine, library, devices)
+    requires = {"library": library.name, "version": library.version, "gpu": " ".join(devices)}
     return describe(
         bundle,
         target="tensorrt",
         precision=precision,
-        entry=path,
-        requires={"library": name, "version": str(trt.__version__), "gpu": gpu},
+        entry=folder / ENGINE,
+        requires=requires | ({"weights": MODEL} if strip else {}),
         seconds=time.perf_counter() - started,
     )
 
 
-def bindings() -> tuple[Any, str]:
-    """The TensorRT module that is installed, and its name.
+def rebuild(model: Path, device: str) -> bytes:
+    """An engine for one device from an ONNX file, recorded as this user's own."""
+    library = installed_library()
+    engine = build(library, Order(model=model, capabilities=(device,) if library.aims else ()))
+    remember(engine, library, (device,))
+    return engine
+
+
+def this_device() -> str:
+    """The compute capability of this machine's GPU, e.g. SM89.
 
     Raises:
-        MissingBackendError: none is.
+        MissingBackendError: there is none.
     """
-    with quiet():
-        try:
-            import tensorrt_rtx_bindings as rtx
-            import tensorrt_rtx_libs  # noqa: F401  (loads the shared libraries)
+    import torch
 
-            return rtx, "tensorrt_rtx"
-        except ImportError:
-            pass
-        try:
-            import tensorrt as trt
-
-            return trt, "tensorrt"
-        except ImportError as error:
-            raise MissingBackendError(
-                "TensorRT is not installed; pip install 'minuet[tensorrt]'."
-            ) from error
-
-
-def build_engine(trt: Any, model: bytes, capability: str, library: str) -> bytes:
-    """Strongly typed build: the precisions are the ONNX model's own."""
-    logger = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse(model):
-        reasons = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
-        raise RequestError(f"TensorRT could not read the program: {reasons[:400]}.")
-    config = builder.create_builder_config()
-    if library == "tensorrt_rtx":
-        _aim(trt, config, capability)
-    engine = builder.build_serialized_network(network, config)
-    if engine is None:
-        raise RequestError(f"TensorRT could not build the engine for {capability}.")
-    return bytes(engine)
-
-
-def _aim(trt: Any, config: Any, capability: str) -> None:
-    target = getattr(trt.ComputeCapability, capability, None)
-    if target is None:
-        known = sorted(n for n in dir(trt.ComputeCapability) if n.startswith("SM"))
-        raise RequestError(f"{capability!r} is no compute capability; known: {', '.join(known)}.")
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(target, 0)
+    if not torch.cuda.is_available():
+        raise MissingBackendError("no NVIDIA GPU with a driver is here.")
+    major, minor = torch.cuda.get_device_capability()
+    return f"SM{major}{minor}"

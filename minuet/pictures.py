@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ MAX_PIXELS = 64_000_000  # larger than most cameras'; about 1 GB while it is con
 WORKING_SIDE = 1024  # nothing here needs more pixels than this on a side
 # Only what people keep pictures in: some other readers of Pillow's start programs.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "ICO", "PPM", "TGA", "QOI")
+
+# An ICC profile's space -> the mode it is applied in, and those that may be made into it.
+SPACES = {
+    "GRAY": ("L", ("1", "L", "LA")),
+    "RGB": ("RGB", ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr")),
+    "CMYK": ("CMYK", ("CMYK",)),
+}
 
 SEEN = 16  # alpha from which a pixel belongs to the sticker
 # The embedded world's stickers take 0.55 to 0.73 of the canvas and sit a little low, since they
@@ -99,11 +107,12 @@ def _read(file: Image.Image, path: Path) -> tuple[Picture, tuple[str, ...]]:
     moves = bool(getattr(file, "is_animated", False)) and file.format != "MPO"
     file.seek(0)
     file.load()
-    image = to_rgba(file)
+    coloured, note = in_srgb(file)
+    image = to_rgba(coloured)
     image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.LANCZOS)
     turned: Any = ImageOps.exif_transpose(_with_orientation(image, file))
     notes = ("the image is animated: its first frame is taken",) if moves else ()
-    return np.asarray(turned, np.uint8), notes
+    return np.asarray(turned, np.uint8), notes + note
 
 
 def _with_orientation(image: Image.Image, file: Image.Image) -> Image.Image:
@@ -115,6 +124,41 @@ def _with_orientation(image: Image.Image, file: Image.Image) -> Image.Image:
     if orientation in range(2, 9):
         image.getexif()[0x0112] = orientation
     return image
+
+
+def in_srgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """The image in sRGB, where it holds an ICC profile that says what its numbers mean; notes.
+
+    Without a profile numbers are sRGB, as in browsers; with one that cannot be used, too.
+    """
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image, ()
+    try:
+        return _converted(image, profile), ()
+    except Exception:  # a profile is a program of a kind, and has as many ways to be broken
+        return image, ("its colour profile cannot be used: colours may look a little different",)
+
+
+def _converted(image: Image.Image, profile: bytes) -> Image.Image:
+    """Numbers of a profile's space -> RGBA in sRGB: white stays white, alpha as it is."""
+    from PIL import ImageCms
+
+    source = ImageCms.ImageCmsProfile(BytesIO(profile))
+    mode, fitting = SPACES[source.profile.xcolor_space.strip()]
+    if image.mode not in fitting:
+        raise ValueError(f"a profile for {mode} in an image of {image.mode}")
+    converted = ImageCms.profileToProfile(
+        image.convert(mode),
+        source,
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    assert converted is not None  # only where it works in place
+    converted.putalpha(image.convert("RGBA").getchannel("A"))
+    return converted
 
 
 def to_rgba(image: Image.Image) -> Image.Image:

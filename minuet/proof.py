@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from minuet.benchmarks.parity import Difference, difference, judge, not_run, worst_of
+import numpy as np
+
+from minuet.benchmarks.parity import difference, judge_worst, not_run
 from minuet.contracts.artifact import Artifact, Parity
-from minuet.contracts.errors import MinuetError
+from minuet.contracts.errors import MinuetError, MissingBackendError, UntrustedError
 from minuet.contracts.runtime import Runtime
 from minuet.contracts.tensors import Signature
 from minuet.export.bundle import Golden
@@ -48,10 +51,38 @@ def prove(
         trusted: whether engines, which are code, may run.
     """
     for runtime in runtimes_for(artifact.target):
-        one = replace(runtime, trusted=trusted) if isinstance(runtime, TensorRtRuntime) else runtime
+        one = _trusting(runtime, trusted)
         parity = _parity(one, bundle, artifact, signature, cases, threads)
         unfit = parity.verdict == "fail" and one.name in SECOND_OPINIONS
         yield Proof(artifact=artifact.name, runtime=one.name, parity=parity, unfit=unfit)
+
+
+def prove_rounded(
+    artifact: Artifact, program: Any, signature: Signature, cases: Sequence[Golden]
+) -> Iterator[Proof]:
+    """What a narrow precision costs on hardware that computes in it, whatever runs here.
+
+    Args:
+        program: the exported program that the artifact holds.
+    """
+    from torch import from_numpy
+
+    from minuet.benchmarks.parity_rounded import NAME, NARROW, judge_rounded
+
+    if artifact.precision not in NARROW:
+        return
+    first = [from_numpy(np.array(cases[0].inputs[spec.name])) for spec in signature.inputs]
+    parity = judge_rounded(artifact, program, [first])
+    yield Proof(artifact=artifact.name, runtime=NAME, parity=parity)
+
+
+def _trusting(runtime: Runtime, trusted: bool) -> Runtime:
+    """An engine of another's is built anew on this machine, if nobody vouches for it."""
+    if not isinstance(runtime, TensorRtRuntime):
+        return runtime
+    from minuet.export.to_tensorrt import rebuild
+
+    return replace(runtime, trusted=trusted, rebuild=rebuild)
 
 
 def _parity(
@@ -66,16 +97,12 @@ def _parity(
         return not_run(runtime.name, refusal.reason)
     try:
         with runtime.open(bundle, artifact, signature, threads=threads) as session:
-            found = [_worst(case, dict(session.run(case.inputs))) for case in cases]
+            runs = [(case.outputs, session.run(case.inputs)) for case in cases]
+    except (MissingBackendError, UntrustedError) as error:  # only opening it could tell
+        return not_run(runtime.name, str(error))
     except MinuetError as error:
         if runtime.name in SECOND_OPINIONS or runtime.name == "mil":
             return not_run(runtime.name, str(error))
         return Parity(verdict="fail", backend=runtime.name, reason=str(error))
-    return judge(artifact, runtime.name, runtime.version(), worst_of(found))
-
-
-def _worst(case: Golden, outputs: dict[str, object]) -> Difference:
-    from typing import Any, cast
-
-    pairs = [(case.outputs[name], cast(Any, outputs[name])) for name in case.outputs]
-    return worst_of([difference(expected, found) for expected, found in pairs])
+    found = [difference(one[name], made[name]) for one, made in runs for name in one]
+    return judge_worst(artifact, runtime.name, runtime.version(), found)

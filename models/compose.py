@@ -21,6 +21,7 @@ LOGIT_BOUND = 8.0  # exp(8) * 12 parts still fits half precision
 DENSE_SCALE = 0.1
 GATE_LEAN = 0.5  # a doubtful pixel is moved rather than painted
 GATE_SHARPNESS = 4.0  # and no pixel is much of both
+PAINT_SHARPNESS = 4.0  # and no paint is half there
 MASK_SIDE = 256  # masks are sharpened up to this size; beyond it flow is enlarged
 
 
@@ -108,13 +109,18 @@ def total_flow(fields_: Fields, side: int) -> Tensor:
 
 
 def decided(fields_: Fields) -> Fields:
-    """The same fields with a gate that is open or shut: for the frames that people see.
+    """The same fields with gate and paint there or not there: for the frames that people see.
 
-    Trained to the mean of what might be, a half-open gate lays paint over the moved pixel: haze
-    around whatever moves. Logits are shifted by GATE_LEAN and multiplied by GATE_SHARPNESS.
+    Trained to the mean of what might be, a half-open gate lays paint over the moved pixel, and
+    half-transparent paint hangs where a limb was: haze around whatever moves. The gate's logits
+    are shifted by GATE_LEAN and multiplied by GATE_SHARPNESS, the paint's alpha by PAINT_SHARPNESS
+    about its middle.
     """
     gate = (fields_.gate_N1HW + GATE_LEAN) * GATE_SHARPNESS
-    return replace(fields_, gate_N1HW=gate)
+    alpha = fields_.paint_NCHW[:, -1:]
+    sharp = ((alpha - 0.5) * PAINT_SHARPNESS + 0.5).clamp(0.0, 1.0)
+    paint = fields_.paint_NCHW * (sharp / alpha.clamp(min=0.1))
+    return replace(fields_, gate_N1HW=gate, paint_NCHW=paint)
 
 
 def later(fields_: Fields) -> Fields:

@@ -24,15 +24,18 @@ class Form:
 
     int8_linear: bool  # whether linear layers compute in int8; if not, only their weights are
     weights_alone: bool  # whether an int8 weight beside float activations is understood
-    zero_points: bool = True  # whether a zero point other than 0 is
+    one_reader: bool = False  # whether an int8 answer may be read in one place only
+    zero_points: bool = True  # whether a zero point other than 0 is understood
 
 
 FORMS = {
     # onnxruntime computes a linear layer in int8 only where its answer is int8 as well: that gains
     # 2 % of an animation and costs 3 dB (measured). int8 weights alone it unfolds at load.
     "onnx": Form(int8_linear=False, weights_alone=True),
-    # XNNPACK takes a layer as int8 from int8 to int8, or as float with float weights.
-    "executorch": Form(int8_linear=True, weights_alone=False),
+    # XNNPACK takes a layer as int8 from int8 to int8, or as float with float weights. Where an int8
+    # answer is read twice, once transposed, executorch 1.4 loses the transposition: the file lowers
+    # and loads, and then its answer is noise, or it stops ("Attempted to resize a static tensor").
+    "executorch": Form(int8_linear=True, weights_alone=False, one_reader=True),
 }
 
 
@@ -79,7 +82,13 @@ def quantize_program(
 def computed(found: Sequence[Call], recipe: Recipe, form: Form) -> tuple[Call, ...]:
     """The calls whose arithmetic is int8 on a target."""
     kinds = ("conv2d", "linear") if form.int8_linear else ("conv2d",)
-    return tuple(c for c in found if recipe.layers[c.layer] == INT8 and c.kind in kinds)
+    return tuple(
+        call
+        for call in found
+        if recipe.layers[call.layer] == INT8
+        and call.kind in kinds
+        and not (form.one_reader and len(call.node.users) > 1)
+    )
 
 
 def _packed(call: Call, recipe: Recipe, form: Form) -> bool:
@@ -108,17 +117,42 @@ def activation_codes(chosen: Iterable[Call], ranges: Ranges, form: Form) -> dict
 
 def _annotator(codes: Mapping[str, Affine], packed: AbstractSet[str]) -> Any:
     """A torchao quantizer that asks for exactly these codes, and for int8 weights."""
-    import torch
-    from torchao.quantization.pt2e.observer import PerChannelMinMaxObserver
-    from torchao.quantization.pt2e.quantizer import (
-        FixedQParamsQuantizationSpec,
-        QuantizationAnnotation,
-        QuantizationSpec,
-        Quantizer,
-    )
+    from torchao.quantization.pt2e.quantizer import Quantizer
     from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
-    weight = QuantizationSpec(
+    class Annotator(Quantizer):  # type: ignore[misc]
+        def annotate(self, model: Any) -> Any:
+            for call in calls(model):
+                if call.key in packed:
+                    call.node.meta[Q_ANNOTATION_KEY] = _annotation(call, codes)
+            return model
+
+        def validate(self, model: Any) -> None:
+            """Nothing to refuse: every annotation is ours."""
+
+    return Annotator()
+
+
+def _annotation(call: Call, codes: Mapping[str, Affine]) -> Any:
+    """int8 for a call's weight, and for its input and output where they have codes."""
+    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
+
+    values, weight = call.node.args[:2]
+    given, made = (codes.get(f"{call.key}.{end}") for end in (INPUT, OUTPUT))
+    return QuantizationAnnotation(
+        input_qspec_map={weight: _weight()} | ({values: _activation(given)} if given else {}),
+        output_qspec=_activation(made) if made else None,
+        _annotated=True,
+    )
+
+
+def _weight() -> Any:
+    """As scales.pack has it."""
+    import torch
+    from torchao.quantization.pt2e.observer import PerChannelMinMaxObserver
+    from torchao.quantization.pt2e.quantizer import QuantizationSpec
+
+    return QuantizationSpec(
         dtype=torch.int8,
         quant_min=-SYMMETRIC_HIGH,
         quant_max=SYMMETRIC_HIGH,
@@ -127,31 +161,17 @@ def _annotator(codes: Mapping[str, Affine], packed: AbstractSet[str]) -> Any:
         observer_or_fake_quant_ctr=PerChannelMinMaxObserver.with_args(eps=SMALLEST),
     )
 
-    def activation(name: str) -> Any:
-        if name not in codes:
-            return None
-        return FixedQParamsQuantizationSpec(
-            dtype=torch.int8,
-            scale=codes[name].scale,
-            zero_point=codes[name].zero_point,
-            quant_min=LOW,
-            quant_max=HIGH,
-            qscheme=torch.per_tensor_affine,
-        )
 
-    class Annotator(Quantizer):  # type: ignore[misc]
-        def annotate(self, model: Any) -> Any:
-            for call in calls(model):
-                if call.key in packed:
-                    given, values, weights = activation(f"{call.key}.{INPUT}"), *call.node.args[:2]
-                    call.node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(
-                        input_qspec_map={weights: weight} | ({values: given} if given else {}),
-                        output_qspec=activation(f"{call.key}.{OUTPUT}"),
-                        _annotated=True,
-                    )
-            return model
+def _activation(code: Affine) -> Any:
+    """As scales.encode has it."""
+    import torch
+    from torchao.quantization.pt2e.quantizer import FixedQParamsQuantizationSpec
 
-        def validate(self, model: Any) -> None:
-            """Nothing to refuse: every annotation is ours."""
-
-    return Annotator()
+    return FixedQParamsQuantizationSpec(
+        dtype=torch.int8,
+        scale=code.scale,
+        zero_point=code.zero_point,
+        quant_min=LOW,
+        quant_max=HIGH,
+        qscheme=torch.per_tensor_affine,
+    )

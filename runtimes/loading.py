@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from minuet.contracts.artifact import Artifact
-from minuet.contracts.errors import MinuetError, Refusal, RequestError
+from minuet.contracts.errors import DamagedError, MinuetError, Refusal, RequestError
 from minuet.contracts.files import contained
 
 
@@ -25,6 +25,23 @@ def library(*packages: str) -> str:
         with contextlib.suppress(PackageNotFoundError):
             return f"{package} {version(package)}"
     return packages[0]
+
+
+def refuse_links(path: Path) -> None:
+    """Refuse a model among whose neighbours is a link: weights beside it could be anyone's file.
+
+    ONNX Runtime 1.31 and OpenVINO 2026.4 refuse paths and symbolic links that lead out of the
+    folder; through a hard link both read whatever it is.
+
+    Raises:
+        DamagedError: naming the link.
+    """
+    for file in sorted(path.parent.iterdir()):
+        if file.is_symlink() or (file.is_file() and file.stat().st_nlink > 1):
+            raise DamagedError(
+                f"{file}: a link beside a model, which would be read as its weights; copy the "
+                "bundle with `cp -rL --no-preserve=links`."
+            )
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import Refusal
 from minuet.contracts.tensors import Arrays, Signature
-from minuet.runtimes.loading import installed, library, opened
+from minuet.runtimes.loading import installed, library, opened, refuse_links
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class OpenVinoRuntime:
         if threads:
             config["INFERENCE_NUM_THREADS"] = str(threads)
         with opened(bundle, artifact, self.version()) as path:
+            refuse_links(path)
             core = openvino.Core()
             compiled = core.compile_model(core.read_model(str(path)), "CPU", config)
         yield OpenVinoSession(compiled.create_infer_request(), signature)

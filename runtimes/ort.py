@@ -1,15 +1,31 @@
-"""ONNX file -> frames, by ONNX Runtime on the CPU: all that a base install needs."""
+"""ONNX file -> frames, by ONNX Runtime: on the CPU, all that a base install needs, or elsewhere.
 
-from collections.abc import Iterator
+ONNX Runtime hands an operator that a provider does not take to the CPU, and a provider whose
+libraries are missing is left out with a warning. Both are found out here: where nothing runs on
+the provider that was asked for, it was not run.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minuet.contracts.artifact import Artifact
-from minuet.contracts.errors import Refusal
+from minuet.contracts.errors import MissingBackendError, Refusal
 from minuet.contracts.tensors import Arrays, Signature
-from minuet.runtimes.loading import installed, library, opened
+from minuet.runtimes.loading import installed, library, opened, refuse_links
+
+CPU = "CPUExecutionProvider"
+RECORD = "session.record_ep_graph_assignment_info"  # who runs what; from onnxruntime 1.24 on
+# Short names; any other is taken as ONNX Runtime's own, without "ExecutionProvider".
+PROVIDERS = {
+    "cpu": CPU,
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +34,7 @@ class OrtSession:
 
     session: Any
     signature: Signature
+    placement: dict[str, int] = field(default_factory=dict)  # provider -> operators it runs
 
     def run(self, inputs: Arrays) -> Arrays:
         """One call."""
@@ -28,26 +45,94 @@ class OrtSession:
 
 @dataclass(frozen=True, slots=True)
 class OrtRuntime:
-    """ONNX Runtime."""
+    """ONNX Runtime with one provider, and the CPU for what that leaves."""
 
     name: str = "ort"
     targets: tuple[str, ...] = ("onnx",)
+    provider: str = "cpu"
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)  # of the provider
 
     def available(self) -> Refusal | None:
-        return installed("onnxruntime", "onnxruntime")
+        if refusal := installed("onnxruntime", "onnxruntime"):
+            return refusal
+        import onnxruntime as ort
+
+        found = ort.get_available_providers()
+        if self._provider() in found:
+            return None
+        return Refusal(
+            f"this onnxruntime has no {self._provider()}, only {', '.join(sorted(found))}; "
+            "another build of it has (onnxruntime-gpu, or one for macOS)"
+        )
 
     def version(self) -> str:
-        return library("onnxruntime", "onnxruntime-gpu")
+        """The library, and where it is not the CPU the provider with its options."""
+        told = " ".join(f"{key}={self.options[key]}" for key in sorted(self.options))
+        where = "" if self.provider == "cpu" else f"{self.provider} {told}"
+        return f"{library('onnxruntime', 'onnxruntime-gpu')} {where}".strip()
 
     @contextmanager
     def open(
         self, bundle: Path, artifact: Artifact, signature: Signature, *, threads: int = 0
     ) -> Iterator[OrtSession]:
+        """Load a file.
+
+        Raises:
+            MissingBackendError: the provider is not here, takes no operator of this file, or
+                lacks the kernels for its precision.
+        """
+        if refusal := self.available():
+            raise MissingBackendError(f"{self.name}: {refusal.reason}; not run.")
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        options.add_session_config_entry(RECORD, "1")
+        asked = self._provider()
+        order = [(asked, dict(self.options)), *([] if asked == CPU else [(CPU, {})])]
         with opened(bundle, artifact, self.version()) as path:
-            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        yield OrtSession(session, signature)
+            refuse_links(path)
+            try:
+                session = ort.InferenceSession(str(path), options, providers=order)
+            except ort.capi.onnxruntime_pybind11_state.NotImplemented as error:
+                raise MissingBackendError(f"{self.name}: {_kernels(artifact, error)}") from error
+            placement = placement_of(session)
+            if refusal := stood_in(session, asked, placement):
+                raise MissingBackendError(f"{self.name}: {refusal.reason}; not run.")
+        yield OrtSession(session, signature, placement)
+
+    def _provider(self) -> str:
+        return PROVIDERS.get(self.provider, f"{self.provider}ExecutionProvider")
+
+
+def placement_of(session: Any) -> dict[str, int]:
+    """How many operators each provider runs; empty where ONNX Runtime cannot tell."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return {}
+    counts: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] += len(part.get_nodes())
+    return dict(counts)
+
+
+def stood_in(session: Any, asked: str, placement: Mapping[str, int]) -> Refusal | None:
+    """Why a session is not on the provider that was asked for; None where it is."""
+    if asked not in session.get_providers():
+        return Refusal(f"{asked} did not load, and {CPU} silently took its place")
+    if placement and not placement.get(asked):
+        took = ", ".join(f"{name} {count}" for name, count in sorted(placement.items()))
+        return Refusal(f"{asked} took no operator of this file ({took})")
+    return None
+
+
+def _kernels(artifact: Artifact, error: Exception) -> str:
+    """What is not implemented, in short."""
+    said = str(error).rpartition("NOT_IMPLEMENTED : ")[2].splitlines()[0][:200]
+    advice = "; OpenVINO and TensorRT have bfloat16" if artifact.precision == "bf16" else ""
+    return f"no kernel for {artifact.name} ({said}){advice}; not run."
+
+
+CUDA = OrtRuntime(name="ort-cuda", provider="cuda")
+TENSORRT = OrtRuntime(name="ort-tensorrt", provider="tensorrt")
+COREML = OrtRuntime(name="ort-coreml", provider="coreml")

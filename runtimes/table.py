@@ -11,11 +11,14 @@ from minuet.contracts.runtime import Runtime
 # second opinions on the same file.
 RUNTIMES = {
     "ort": "minuet.runtimes.ort:OrtRuntime",
+    "ort-cuda": "minuet.runtimes.ort:CUDA",
+    "ort-tensorrt": "minuet.runtimes.ort:TENSORRT",
+    "ort-coreml": "minuet.runtimes.ort:COREML",
     "openvino": "minuet.runtimes.openvino:OpenVinoRuntime",
     "openvino-bf16": "minuet.runtimes.openvino:BFLOAT16",
     "executorch": "minuet.runtimes.executorch:ExecutorchRuntime",
     "coreml": "minuet.runtimes.coreml:CoreMLRuntime",
-    "mil": "minuet.runtimes.mil:MilRuntime",
+    "mil": "minuet.runtimes.mil.runtime:MilRuntime",
     "tensorrt": "minuet.runtimes.tensorrt:TensorRtRuntime",
 }
 

@@ -1,10 +1,9 @@
-"""TensorRT engine -> frames, on an NVIDIA GPU. Engines are code: opened on explicit trust only."""
+"""TensorRT engine -> outputs, on an NVIDIA GPU. Engines are code: only this user's own are run."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from minuet.contracts.artifact import Artifact
-from minuet.contracts.errors import DamagedError, MissingBackendError, Refusal, RequestError
-from minuet.contracts.files import contained, sha256_of
+from minuet.contracts.engine import installed_library
+from minuet.contracts.errors import MissingBackendError, Refusal, RequestError
 from minuet.contracts.tensors import Arrays, Signature
 from minuet.runtimes.loading import library, opened
+from minuet.runtimes.tensorrt_engine import Rebuild, Trust, opened_engine, trusted_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,14 @@ class TensorRtRuntime:
     name: str = "tensorrt"
     targets: tuple[str, ...] = ("tensorrt",)
     trusted: bool = False  # the caller vouches for the engine's maker
+    rebuild: Rebuild | None = None  # else an engine of another's is built anew by this
 
     def available(self) -> Refusal | None:
         try:
-            _bindings()
-        except ImportError:
-            return Refusal("TensorRT is not installed; pip install 'minuet[tensorrt]'")
-        import torch
-
-        if not torch.cuda.is_available():
-            return Refusal("no NVIDIA GPU with a driver is here")
-        if not self.trusted:
-            return Refusal("an engine is code: say --trust-engines if its maker is trusted")
-        return None
+            installed_library()
+        except MissingBackendError as error:
+            return Refusal(str(error).rstrip("."))
+        return None if device() else Refusal("no NVIDIA GPU")
 
     def version(self) -> str:
         return library("tensorrt_rtx_cu13_bindings", "tensorrt")
@@ -71,48 +66,23 @@ class TensorRtRuntime:
     def open(
         self, bundle: Path, artifact: Artifact, signature: Signature, *, threads: int = 0
     ) -> Iterator[TensorRtSession]:
-        check_trust(bundle, artifact, self.trusted)
+        # Before anything else: what is wrong with the files is wrong on every machine.
+        engine, gpu = installed_library(), device()
+        trust = Trust(explicit=self.trusted, rebuild=self.rebuild if gpu else None)
+        data = trusted_engine(bundle, artifact, engine, gpu, trust)
         if refusal := self.available():
-            raise MissingBackendError(f"{artifact.name}: {refusal}; not run.")
-        trt = _bindings()
-        with opened(bundle, artifact, self.version()) as path:
-            engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(
-                path.read_bytes()
-            )
-            if engine is None:
-                raise RequestError(
-                    f"{path}: built for {artifact.requires}, not for this machine; export here."
-                )
-        yield TensorRtSession(engine.create_execution_context(), signature)
+            raise MissingBackendError(f"{artifact.name}: not run: {refusal}.")
+        with ExitStack() as stack:
+            with opened(bundle, artifact, self.version()):
+                context = stack.enter_context(opened_engine(engine, data, bundle, artifact))
+            yield TensorRtSession(context, signature)
 
 
-def check_trust(bundle: Path, artifact: Artifact, trusted: bool) -> None:
-    """Refuse an engine that nobody vouches for, or that is not the one in the manifest.
+def device() -> str:
+    """The compute capability of this machine's GPU, e.g. SM89; empty where there is none."""
+    import torch
 
-    Raises:
-        RequestError: not trusted.
-        DamagedError: its hash is not the manifest's.
-    """
-    if not trusted:
-        raise RequestError(
-            f"{artifact.name}: a TensorRT engine is code that this machine would run. "
-            "If you trust whoever built it, say --trust-engines."
-        )
-    known = {file.path: file.sha256 for file in artifact.files}
-    path = contained(bundle, artifact.entry)
-    if not path.is_file() or known.get(artifact.entry) != sha256_of(path):
-        raise DamagedError(f"{path}: not the engine that the manifest describes; export it again.")
-
-
-def _bindings() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            import tensorrt_rtx_bindings as rtx
-            import tensorrt_rtx_libs  # noqa: F401  (loads the shared libraries)
-
-            return rtx
-        except ImportError:
-            import tensorrt as trt
-
-            return trt
+    if not torch.cuda.is_available():
+        return ""
+    major, minor = torch.cuda.get_device_capability()
+    return f"SM{major}{minor}"

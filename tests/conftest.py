@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 # Before any library reads them: small tensors are slower with threads, and no hub is asked.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# What minuet keeps for its user between runs is none of the tests' business.
+STATE = tempfile.TemporaryDirectory(prefix="state-")
+os.environ["XDG_STATE_HOME"] = STATE.name
 
 
 @pytest.fixture(autouse=True)

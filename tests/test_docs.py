@@ -40,11 +40,12 @@ def text_of(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
-def code(name: str, language: str) -> str:
-    """The first block of a language on a page."""
-    found = re.search(rf"^```{language}\n(.*?)^```$", text_of(name), re.MULTILINE | re.DOTALL)
+def code(name: str, language: str, at: int = 0) -> str:
+    """A block of a language on a page, the first if nothing is said."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text_of(name), re.MULTILINE | re.DOTALL)
     assert found, f"docs/{name} has no block of {language}"
-    return found[1]
+    block: str = found[at]
+    return block
 
 
 def tables(name: str) -> list[list[list[str]]]:
@@ -125,10 +126,21 @@ def test_a_module_of_ones_own_becomes_a_bundle_that_verifies(
     from minuet.commands.verify import verify
 
     monkeypatch.chdir(tmp_path)
-    exec(compile(code("export.md", "python"), "export.md", "exec"), {})
+    exec(compile(code("export.md", "python", -1), "export.md", "exec"), {})
     verify(tmp_path / "fade", threads=1, json=True)
     told = json.loads(capsys.readouterr().out)
     assert told["verdict"] == "pass" and told["cases"] == 1
+
+
+def test_the_function_that_makes_a_module_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minuet.export.sources.factory import part_from
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "documented_nets.py").write_text(code("export.md", "python"), encoding="utf-8")
+    part, _ = part_from("documented_nets:make", here=True)
+    assert len(part.cases) == 2
 
 
 def test_the_worlds_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,7 +173,7 @@ def test_a_command_is_one_that_minuet_knows(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "verbs"), [("export.md", ("export", "quantize")), ("gate.md", ("bench",))]
+    ("page", "verbs"), [("export.md", ("export", "export", "quantize")), ("gate.md", ("bench",))]
 )
 def test_tables_of_options_name_real_ones(page: str, verbs: tuple[str, ...]) -> None:
     found = [rows[1:] for rows in tables(page) if rows[0][0] == "option"]
@@ -175,11 +187,15 @@ def test_tables_of_options_name_real_ones(page: str, verbs: tuple[str, ...]) -> 
 
 
 def test_the_tolerances_are_the_codes() -> None:
-    rows = table("export.md", "target", "precision")
-    found = {(row[0], row[1]): (float(row[2]), row[3]) for row in rows}
-    assert found == {key: (row.psnr_db, row.reason) for key, row in tolerances.PARITY.items()}
-    (bfloat16,) = {row.psnr_db for row in tolerances.BY_RUNTIME.values()}
-    assert f"{bfloat16:.0f} dB are asked" in text_of("export.md")
+    def asked(arithmetic: str, metric: str) -> str:
+        depths = tolerances.DEPTHS
+        return ", ".join(f"{tolerances.allowed(arithmetic, metric, d).db:.1f}" for d in depths)
+
+    rows = table("export.md", "computed in", "frames, dB")
+    assert rows == [
+        [name, asked(name, tolerances.PSNR), asked(name, tolerances.SNR), reason]
+        for name, reason in tolerances.REASONS.items()
+    ]
 
 
 def test_the_targets_are_the_exporters() -> None:

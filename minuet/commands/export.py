@@ -1,58 +1,114 @@
-"""A student becomes a bundle: every target in every precision, each proved before it is kept."""
+"""A model becomes a bundle: every program in every target, each proved before it is kept."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from minuet.commands.common import Json, Out, Seed, Threads
 from minuet.contracts.artifact import PRECISIONS, Artifact
-from minuet.contracts.errors import MissingBackendError, RequestError
+from minuet.contracts.errors import MinuetError, MissingBackendError, RequestError
+from minuet.sources import Source, Wish, is_quantized, read_source
 
-CASES = 2  # golden examples: enough to notice a wrong program, few enough to ship
 MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One artifact to be written."""
+    """One kind of artifact to be written."""
 
     target: str
     precision: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """What targets want to know besides the program."""
+
+    gpu: str = "SM86"
+    max_fallback: float = 1.0
+    threads: int = 0
+
+
 def export(
-    student: Annotated[
-        Path | None, typer.Argument(help="the student's folder; none: the shipped one")
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="a student's or a diffusers pipeline's folder, package.module:factory, or "
+            "models:family/size; none: the shipped student"
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="the bundle to write")] = Path("bundle"),
     to: Annotated[
         str, typer.Option(help="targets: onnx, executorch, coreml, tensorrt")
     ] = "onnx,executorch,coreml,tensorrt",
-    precision: Annotated[str, typer.Option(help="fp32, fp16, int8; none: each target's own")] = "",
-    size: Annotated[int, typer.Option(help="side of the stickers in px: 64, 128, 256, 512")] = 512,
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, bf16, int8; none: each target's own")
+    ] = "",
+    size: Annotated[
+        str, typer.Option(help="side in px, or HEIGHTxWIDTH; none: 512, or the pipeline's own")
+    ] = "",
+    components: Annotated[
+        str, typer.Option(help="of a pipeline: e.g. unet,vae_decoder; none: all it calls")
+    ] = "",
+    fused: Annotated[
+        bool, typer.Option("--fused", help="of a pipeline: its whole denoising as one program")
+    ] = False,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="of a pipeline: how many; a fused one has 8 at most")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="of a video pipeline")] = None,
+    guidance: Annotated[float | None, typer.Option(help="of a pipeline: guidance_scale")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value, of a pipeline's call")
+    ] = None,
+    local_code: Annotated[
+        bool, typer.Option("--local-code", help="package.module may lie in the current folder")
+    ] = False,
+    optimum: Annotated[
+        bool, typer.Option("--optimum", help="of a pipeline: no bundle, but what optimum opens")
+    ] = False,
     gpu: Annotated[str, typer.Option(help="TensorRT: the compute capability")] = "SM86",
+    max_fallback: Annotated[
+        float, typer.Option(min=0, max=1, help="ExecuTorch: share of work outside the delegate")
+    ] = 1.0,
     seed: Seed = 0,
     threads: Threads = 0,
     json: Json = False,
 ) -> None:
-    """Write a student as files that an app ships, and prove each against the eager program.
+    """Write a model as files that an app ships, and prove each against the eager program.
 
     All or nothing: where one artifact is not the same model, nothing is written (exit code 1).
-    The same student, seed and versions give the same bytes, TensorRT engines aside.
+    An interrupted export goes on where it was. The same source, seed and versions give the same
+    bytes, TensorRT engines aside.
     """
+    from minuet.export.sources.record import parse_more
+
     say = Out(json=json)
-    folder = student or _shipped()
-    jobs = plan_jobs(words(to), words(precision), say, quantized=_is_quantized(folder))
+    word = source or _shipped()
+    if optimum:
+        return _for_optimum(word, out, words(precision), say)
+    jobs = plan_jobs(words(to), words(precision), say, quantized=is_quantized(word))
     _check_place(out)
-    with say.progress(f"capturing {folder} at {size} px"):
-        source = Source.read(folder, size, seed)
-    with say.progress("exporting", total=len(jobs)) as step:
-        manifest = write(source, jobs, out, gpu=gpu, threads=threads, say=say, step=step)
+    wish = Wish(
+        size=sides(size),
+        frames=frames,
+        steps=steps,
+        guidance=guidance,
+        components=tuple(words(components)),
+        fused=fused,
+        seed=seed,
+        more=parse_more(setting or []),
+        local_code=local_code,
+    )
+    with say.progress(f"reading {word}"):
+        read = read_source(word, wish)
+    how = How(gpu=gpu, max_fallback=max_fallback, threads=threads)
+    with say.progress("exporting", total=len(jobs) * len(read.parts)) as step:
+        manifest = write(read, jobs, out, how, say=say, step=step)
     total = sum(row.size for row in manifest.artifacts)
     say.finish(
         {"bundle": str(out), "manifest": manifest.to_json()},
@@ -61,9 +117,42 @@ def export(
     )
 
 
+def _for_optimum(word: str, out: Path, precisions: Sequence[str], say: Out) -> None:
+    """ONNX files in the layout and under the names that optimum.onnxruntime opens."""
+    from minuet.export.optimum_layout import write_optimum
+
+    if len(precisions) > 1:
+        raise RequestError(f"--optimum writes one precision at a time, not {len(precisions)}.")
+    if out.exists() and any(out.iterdir()) and not (out / "model_index.json").is_file():
+        raise RequestError(f"{out}: exists and is no pipeline; choose another place.")
+    with say.progress(f"exporting {word}"):
+        written = write_optimum(Path(word), out, *precisions)
+    for row in written:
+        note = f"; fixed: {', '.join(row.fixed)}" if row.fixed else ""
+        say.say(f"{row.folder:<16} {row.bytes / MIB:6.2f} MiB{note}")
+    say.finish(
+        {"pipeline": str(out), "networks": [row.folder for row in written]},
+        f"{out}: {len(written)} networks for optimum.onnxruntime.",
+    )
+
+
 def words(text: str) -> list[str]:
     """A comma-separated list without its blanks and repetitions."""
     return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def sides(text: str) -> tuple[int, int] | None:
+    """512 or 320x512 -> height and width.
+
+    Raises:
+        RequestError: anything else.
+    """
+    parts = [part.strip() for part in text.lower().split("x")] if text.strip() else []
+    if not parts:
+        return None
+    if len(parts) > 2 or not all(part.isdecimal() and len(part) < 6 for part in parts):
+        raise RequestError(f"--size is a side or HEIGHTxWIDTH in px, got {text!r}.")
+    return int(parts[0]), int(parts[-1])
 
 
 def plan_jobs(
@@ -104,125 +193,111 @@ def plan_jobs(
     return jobs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A student made ready for export."""
-
-    folder: Path
-    student: Any  # minuet.models.student.Student
-    animator: Any  # its one-call program, a module
-    program: Any  # the same, captured
-    cases: tuple[Any, ...]  # golden inputs and what the module makes of them
-
-    @classmethod
-    def read(cls, folder: Path, size: int, seed: int) -> "Source":
-        """Load, capture, and run the reference on stickers of the world."""
-        from minuet.export.bundle import Golden
-        from minuet.export.capture import capture
-        from minuet.models.student import load_student
-        from minuet.runtimes.eager import EagerRuntime
-
-        student = load_student(folder)
-        animator = student.animator(size)
-        signature = animator.signature()
-        given = [golden_inputs(student, signature, seed, at) for at in range(CASES)]
-        program = capture(animator, given[0], signature)
-        with EagerRuntime(lambda: animator).open(folder, None, signature) as session:
-            made = [session.run(inputs) for inputs in given]
-        cases = tuple(
-            Golden(name=f"{at:02d}", inputs=inputs, outputs=outputs)
-            for at, (inputs, outputs) in enumerate(zip(given, made, strict=True))
-        )
-        return cls(folder=folder, student=student, animator=animator, program=program, cases=cases)
-
-    def quantized(self, target: str) -> Any:
-        """The program with the quantization that the student's folder describes."""
-        from minuet.quantize.apply import quantize_program
-        from minuet.quantize.recipe import read_recipe
-
-        recipe, ranges = read_recipe(self.folder, self.student.sha256)
-        whole = self.program
-        made = quantize_program(whole.exported, whole.inputs, recipe, ranges, target)
-        return replace(whole, exported=made)
-
-
-def golden_inputs(student: Any, signature: Any, seed: int, at: int) -> dict[str, Any]:
-    """The held-out sticker at an address: image, tokens of its caption, noise."""
-    from tokenizers import Tokenizer
-
-    from minuet.stickers import captions, world
-
-    image, tokens, noise = signature.inputs
-    spec = world.sample(seed, at, "test")
-    drawn = world.render_static(spec, image.shape[-1], "pillow")
-    ids = Tokenizer.from_str(student.tokenizer).encode(captions.caption(spec)).ids
-    padded = np.zeros(tokens.shape, np.int32)
-    known = ids[: tokens.shape[1]]
-    padded[0, : len(known)] = known
-    rng = np.random.default_rng((seed, at))
-    return {
-        image.name: np.moveaxis(drawn, 2, 0)[None].astype(np.float32) / np.float32(255),
-        tokens.name: padded,
-        noise.name: rng.standard_normal(noise.shape, dtype=np.float32),
-    }
-
-
-def write(
-    source: Source, jobs: Sequence[Job], out: Path, *, gpu: str, threads: int, say: Out, step: Any
-) -> Any:
+def write(source: Source, jobs: Sequence[Job], out: Path, how: How, *, say: Out, step: Any) -> Any:
     """The bundle, whole or not at all."""
     from minuet.contracts.files import write_bytes, write_folder
     from minuet.export.bundle import seal, write_golden
+    from minuet.export.shelf import Shelf
 
-    student = source.student
+    shelf = Shelf(bundle=out)
     with write_folder(out) as staging:
-        write_bytes(staging / "tokenizer.json", student.tokenizer.encode())
-        write_bytes(staging / "card.md", student.card.encode())
-        write_golden(staging, source.cases)
+        for name, data in source.files.items():
+            write_bytes(staging / name, data)
         rows = []
-        for job in jobs:
-            rows.append(_one(source, job, staging, gpu=gpu, threads=threads, say=say))
-            step(note=rows[-1].name)
-        return seal(
+        for part in source.parts:
+            write_golden(staging, [replace(case, program=part.name) for case in part.cases])
+            program = part.program()
+            for job in jobs:
+                rows.append(_one(source, part, program, job, staging, shelf, how, say))
+                step(note=rows[-1].name)
+        manifest = seal(
             staging,
-            name=source.folder.resolve().name,
-            family=type(student.network).__name__,
-            signature=source.program.signature,
-            sampler=_about(student),
+            name=source.name,
+            family=source.family,
+            programs={part.name: part.signature for part in source.parts},
+            sampler=source.sampler,
             artifacts=rows,
-            student_sha256=student.sha256,
+            source_sha256=source.sha256,
         )
+        shelf.clear()  # before the bundle is in its place: no file of it is a link any more
+    return manifest
 
 
-def _one(source: Source, job: Job, staging: Path, *, gpu: str, threads: int, say: Out) -> Artifact:
+def _one(
+    source: Source,
+    part: Any,
+    program: Any,
+    job: Job,
+    staging: Path,
+    shelf: Any,
+    how: How,
+    say: Out,
+) -> Artifact:
+    """One artifact in its place, proved."""
     from minuet.benchmarks.parity import insist
-    from minuet.export.table import exporter
-    from minuet.proof import prove
+    from minuet.export.shelf import key_of, place
+    from minuet.proof import prove, prove_rounded
 
-    program = source.quantized(job.target) if job.precision == "int8" else source.program
-    extra = _extra(job, gpu)
-    artifact = exporter(job.target)(program, staging, job.precision, **extra)
+    if job.precision == "int8" and source.quantize:
+        program = source.quantize(program, job.target)
+    options = _options(job, how)
+    key = key_of(program, job.target, job.precision, options)
+    root, made, fresh = shelf.artifact(key, lambda folder: _written(program, job, folder, options))
+    artifact = replace(made, component=part.name)
     started = time.perf_counter()
-    proofs = tuple(
-        prove(staging, artifact, program.signature, source.cases, threads=threads, trusted=True)
+    told = (part.signature, part.cases)
+    proofs = (
+        *prove(root, artifact, *told, threads=how.threads, trusted=True),
+        *prove_rounded(artifact, program.exported, *told),
     )
     for proof in proofs:
         if proof.failed:
+            shelf.forget(key)
             insist(artifact, proof.parity)
         if proof.unfit:
             say.warn(f"{artifact.name} is not for {proof.runtime}: {proof.parity.reason}.")
     heard = "; ".join(_in_short(proof) for proof in proofs)
+    took = f"{artifact.seconds:5.1f} s" if fresh else "as before"
     say.say(
-        f"{artifact.name:<16} {artifact.size / MIB:6.2f} MiB  {artifact.seconds:5.1f} s, "
+        f"{artifact.name:<16} {artifact.size / MIB:6.2f} MiB  {took}, "
         f"proved in {time.perf_counter() - started:.1f} s: {heard}"
     )
-    return replace(artifact, parity=tuple(proof.parity for proof in proofs))
+    placed = place(made, root, staging, part.name)
+    return replace(placed, parity=tuple(proof.parity for proof in proofs))
 
 
-def _extra(job: Job, gpu: str) -> dict[str, Any]:
+def _written(program: Any, job: Job, folder: Path, options: dict[str, Any]) -> Artifact:
+    """An exporter's work; what it cannot take is named, with its module.
+
+    Raises:
+        RequestError: the target cannot hold the program.
+    """
+    from minuet.export.blame import ADVICE, blame
+    from minuet.export.table import exporter
+
+    try:
+        return exporter(job.target)(program, folder, job.precision, **options)
+    except (KeyboardInterrupt, MissingBackendError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        culprit = blame(program, error)
+        if isinstance(error, MinuetError):
+            if culprit and type(error) is RequestError:
+                raise RequestError(f"{error} It is {culprit}. {ADVICE}") from error
+            raise
+        said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        what = f" because of {culprit}" if culprit else ""
+        raise RequestError(
+            f"{job.target} in {job.precision} could not be written{what}: {said}. {ADVICE}"
+        ) from error
+
+
+def _options(job: Job, how: How) -> dict[str, Any]:
     """What one target wants to know besides the program."""
     if job.target == "tensorrt":
-        return {"capability": gpu}
+        return {"capability": how.gpu}
+    if job.target == "executorch":
+        return {"max_fallback": how.max_fallback}
     if job == Job(target="onnx", precision="int8"):
         from minuet.quantize import onnx_form
 
@@ -236,15 +311,6 @@ def _in_short(proof: Any) -> str:
     return f"{proof.runtime} {proof.parity.value:.1f} dB"
 
 
-def _about(student: Any) -> dict[str, Any]:
-    """How a student is sampled and what that costs, for the manifest."""
-    from minuet.evaluation import gigaflops
-
-    sampler = student.sampler
-    cost = {"steps": sampler.steps, "nfe": sampler.evaluations, "macs": gigaflops(student) * 5e8}
-    return asdict(sampler) | cost
-
-
 def _check_place(out: Path) -> None:
     """Refuse to replace a folder that is anything but a bundle."""
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not _is_bundle(out)):
@@ -255,16 +321,10 @@ def _is_bundle(out: Path) -> bool:
     return (out / "manifest.json").is_file() and not (out / "model.json").exists()
 
 
-def _is_quantized(folder: Path) -> bool:
-    from minuet.quantize.recipe import is_quantized
-
-    return is_quantized(folder)
-
-
-def _shipped() -> Path:
+def _shipped() -> str:
     from minuet import shipped
 
     folder = shipped.folder() / "student"
     if not folder.is_dir():
         raise RequestError("no student is shipped with this copy; name a student's folder.")
-    return folder
+    return str(folder)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from minuet.commands.common import Json, Out, Seed
@@ -21,10 +20,13 @@ from minuet.contracts.errors import RequestError
 # The network works at one size whatever the sticker's, so its ranges hold for every output size.
 SIZE = 128
 # What costs most quality for its bytes, found layer by layer on the pocket student: noise on these
-# is noise on part masks, motions and gates, which moves whole limbs. And the layers of the noise
-# level: their input is a constant, and openvino 2026.4 cannot compile packed weights beside one.
+# is noise on part masks, joints, motions and gates, which moves whole limbs. And the layers of the
+# noise level: their input is a constant, and openvino 2026.4 cannot compile packed weights beside
+# one. Students are of several kinds: a pattern that names nothing in one of them is passed over.
 KEEP_FLOAT = (
-    *("network.out", "network.shuffle", "network.motions.whole", "network.script.out"),
+    *("network.out", "network.shuffle", "network.script.out"),
+    *("network.finder.out", "network.finder.shuffle", "network.anatomy.*"),
+    *("network.motions.whole", "network.motions.told.2"),
     *("network.fine_*.conv_*", "network.fine_*.mix", "network.fine_*.skip", "network.level.*"),
 )
 # What gains no time in int8 (one vector a frame), and the layers whose activations reach furthest.
@@ -97,24 +99,10 @@ def quantize(
 
 def calibration_inputs(student: Any, signature: Any, seed: int, clips: int) -> Iterator[Any]:
     """Training stickers with captions and noise, by address: the same seed, the same bytes."""
-    from tokenizers import Tokenizer
+    from minuet.sources import golden_inputs
 
-    from minuet.stickers import captions, world
-
-    image, tokens, noise = signature.inputs
-    tokenizer = Tokenizer.from_str(student.tokenizer)
     for at in range(clips):
-        spec = world.sample(seed, at, "train")
-        drawn = world.render_static(spec, image.shape[-1], "pillow")
-        ids = tokenizer.encode(captions.caption(spec)).ids[: tokens.shape[1]]
-        padded = np.zeros(tokens.shape, np.int32)
-        padded[0, : len(ids)] = ids
-        rng = np.random.default_rng((seed, at))
-        yield {
-            image.name: np.moveaxis(drawn, 2, 0)[None].astype(np.float32) / np.float32(255),
-            tokens.name: padded,
-            noise.name: rng.standard_normal(noise.shape, dtype=np.float32),
-        }
+        yield golden_inputs(student, signature, seed, at, "train")
 
 
 @contextmanager

@@ -30,18 +30,25 @@ def verify(
     out = Out(json=json)
     with out.progress(f"hashing {bundle}"):
         manifest = load_bundle(bundle)
-        cases = read_golden(bundle, manifest)
-    if not cases:
-        raise RequestError(f"{bundle}: holds no golden cases to compare with; export again.")
+        cases = {name: read_golden(bundle, manifest, name) for name in manifest.programs}
+    if empty := [name for name, found in cases.items() if not found]:
+        raise RequestError(
+            f"{bundle}: holds no golden cases of {', '.join(empty)} to compare with; export again."
+        )
     proofs: list[Proof] = []
     with out.progress("running golden cases", total=len(manifest.artifacts)) as step:
         for artifact in manifest.artifacts:
-            found = prove(
-                bundle, artifact, manifest.signature, cases, threads=threads, trusted=trust_engines
+            name = artifact.component
+            proofs += prove(
+                bundle,
+                artifact,
+                manifest.programs[name],
+                cases[name],
+                threads=threads,
+                trusted=trust_engines,
             )
-            proofs += found
             step(note=artifact.name)
-    _tell(out, bundle, len(cases), proofs)
+    _tell(out, bundle, sum(map(len, cases.values())), proofs)
 
 
 def _tell(out: Out, bundle: Path, cases: int, proofs: Sequence[Any]) -> None:

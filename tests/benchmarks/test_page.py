@@ -79,12 +79,12 @@ def manifest(reason: str = "same arithmetic") -> Manifest:
     return Manifest(
         name="s",
         family="f",
-        signature=Signature(inputs=(), outputs=()),
+        programs={"main": Signature(inputs=(), outputs=())},
         sampler={},
         artifacts=(artifact,),
         files=(),
         minuet="0",
-        student_sha256="",
+        source_sha256="",
     )
 
 

@@ -50,14 +50,14 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     manifest = Manifest(
         name="twice",
         family="test",
-        signature=Signature(inputs=(spec,), outputs=(spec,)),
+        programs={"main": Signature(inputs=(spec,), outputs=(spec,))},
         sampler={},
         artifacts=(
             Artifact(target="onnx", precision="fp32", entry=file.path, files=(file,), requires={}),
         ),
         files=(),
         minuet="0",
-        student_sha256="",
+        source_sha256="",
     )
     folder = tmp_path / "bundle"
     write_json(folder / "manifest.json", manifest.to_json())

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from minuet.contracts.artifact import SCHEMA, Artifact, FileEntry, Manifest, Parity
-from minuet.contracts.errors import DamagedError
+from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.tensors import Signature, TensorSpec
 
 SPEC = TensorSpec(name="image", axes="BCHW", shape=(1, 4, 8, 8), dtype="float32", low=0, high=1)
@@ -25,12 +26,12 @@ ARTIFACT = Artifact(
 MANIFEST = Manifest(
     name="Minuet",
     family="sticker-denoiser",
-    signature=Signature(inputs=(SPEC,), outputs=(SPEC,)),
+    programs={"main": Signature(inputs=(SPEC,), outputs=(SPEC,))},
     sampler={"levels": [1.0, 0.0], "guidance": 1.0},
     artifacts=(ARTIFACT,),
     files=FILES[:1],
     minuet="0.1.0",
-    student_sha256="1" * 64,
+    source_sha256="1" * 64,
 )
 
 
@@ -44,6 +45,22 @@ def test_a_manifest_comes_back_from_json() -> None:
 
 def test_an_artifact_is_named_after_target_and_precision_and_weighs_its_files() -> None:
     assert ARTIFACT.name == "onnx-int8" and ARTIFACT.size == 42
+    assert replace(ARTIFACT, component="unet").name == "onnx-int8/unet"
+
+
+def test_a_bundle_of_components_has_no_signature_of_its_own() -> None:
+    parts = replace(MANIFEST, programs={"unet": MANIFEST.signature})
+    with pytest.raises(RequestError, match=r"holds the components unet, not one program"):
+        _ = parts.signature
+
+
+def test_schema_1_is_read_as_one_program_of_a_student() -> None:
+    old = as_read()
+    old |= {"schema": 1, "signature": old.pop("programs")["main"]}
+    old["student_sha256"] = old.pop("source_sha256")
+    for row in old["artifacts"]:
+        del row["component"], row["key"]
+    assert Manifest.from_json(old, "here") == MANIFEST
 
 
 def test_a_newer_schema_is_refused_with_both_numbers() -> None:
@@ -71,11 +88,37 @@ HURTS: dict[str, Callable[[Any], Any]] = {
     "an artifact with wheels": lambda m: m.update(artifacts=first(m["artifacts"], wheels=4)),
     "a verdict of its own": lambda m: m["artifacts"][0]["parity"][0].update(verdict="maybe"),
     "a file without a hash": lambda m: m["files"][0].pop("sha256"),
-    "no signature": lambda m: m.update(signature=None),
-    "axes that do not fit": lambda m: m["signature"]["inputs"][0].update(axes="B"),
+    "no programs": lambda m: m.update(programs=None),
+    "axes that do not fit": lambda m: m["programs"]["main"]["inputs"][0].update(axes="B"),
     "a schema in words": lambda m: m.update(schema="1"),
     "no schema": lambda m: m.pop("schema"),
 }
+
+
+# What else a field could hold, and how the message calls it.
+KINDS: dict[str, Callable[[Any], Any]] = {
+    "name of the manifest is 7": lambda m: m.update(name=7),
+    "sampler of the manifest is None": lambda m: m.update(sampler=None),
+    "bytes of file a/30 is True": lambda m: m["files"][0].update(bytes=True),
+    r"entry of an artifact is \['a'\]": lambda m: m["artifacts"][0].update(entry=["a"]),
+    "opset of artifact a/30, requires is 18": lambda m: m["artifacts"][0].update(
+        requires={"opset": 18}
+    ),
+    "value of parity of artifact a/30 is '61'": lambda m: m["artifacts"][0]["parity"][0].update(
+        value="61"
+    ),
+    "low of tensor image is 'zero'": lambda m: m["programs"]["main"]["inputs"][0].update(
+        low="zero"
+    ),
+}
+
+
+@pytest.mark.parametrize("message", KINDS)
+def test_a_field_of_another_kind_is_refused_by_name(message: str) -> None:
+    value = as_read()
+    KINDS[message](value)
+    with pytest.raises(DamagedError, match=message):
+        Manifest.from_json(value, "here")
 
 
 @pytest.mark.parametrize("hurt", HURTS)

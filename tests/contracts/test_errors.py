@@ -7,6 +7,7 @@ from minuet.contracts import errors
 CODES = {
     errors.RequestError: 2,
     errors.DamagedError: 2,
+    errors.UntrustedError: 2,
     errors.VerdictError: 1,
     errors.ParityError: 1,
     errors.BudgetError: 1,

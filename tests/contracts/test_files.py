@@ -258,3 +258,68 @@ def test_a_folder_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="photo: a file of that name is in the way"):
         write_one(tmp_path / "photo", "new")
     assert (tmp_path / "photo").read_text() == "dear" and names(tmp_path) == ["photo"]
+
+
+LINKS = {"a folder": "folder", "a file": "file", "nothing": "nowhere", "itself": "link"}
+
+
+@pytest.mark.parametrize("what", LINKS)
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_link_is_neither_followed_nor_replaced(tmp_path: Path, what: str, replace: bool) -> None:
+    write_one(tmp_path / "folder", "dear")
+    (tmp_path / "file").write_text("dear")
+    (tmp_path / "link").symlink_to(LINKS[what])
+    with pytest.raises(RequestError, match=rf"link: a link to {LINKS[what]}, .* name the folder"):
+        write_one(tmp_path / "link", "new", replace=replace)
+    assert names(tmp_path) == ["file", "folder", "link"]
+    assert os.readlink(tmp_path / "link") == LINKS[what]
+    assert names(tmp_path / "folder") == ["dear"] and (tmp_path / "file").read_text() == "dear"
+
+
+def test_links_within_what_is_replaced_go_and_what_they_lead_to_stays(tmp_path: Path) -> None:
+    write_one(tmp_path / "photos", "dear")
+    write_one(tmp_path / "folder", "old")
+    (tmp_path / "folder" / "album").symlink_to(tmp_path / "photos")
+    write_one(tmp_path / "folder", "new")
+    assert names(tmp_path / "folder") == ["new"] and names(tmp_path / "photos") == ["dear"]
+
+
+def test_a_folder_on_the_way_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "home").symlink_to("disk")
+    write_one(tmp_path / "home" / "folder", "old")
+    write_one(tmp_path / "home" / "folder", "new")
+    assert names(tmp_path / "disk" / "folder") == ["new"] and names(tmp_path / "disk") == ["folder"]
+
+
+def test_a_file_takes_the_place_of_a_link_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "photo").write_text("dear")
+    (tmp_path / "link").symlink_to("photo")
+    write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "photo").read_text() == "dear"
+    assert (tmp_path / "link").read_bytes() == b"new" and not (tmp_path / "link").is_symlink()
+
+
+def test_neighbours_with_names_like_our_own_are_left_alone(tmp_path: Path) -> None:
+    write_one(tmp_path / "folder", "old")
+    write_one(tmp_path / ".folder.old", "dear")
+    write_one(tmp_path / "folder", "new")
+    assert names(tmp_path / ".folder.old") == ["dear"] and names(tmp_path / "folder") == ["new"]
+
+
+@pytest.mark.parametrize("name", [".", "..", "/", "folder/.."])
+def test_a_place_without_a_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError, match="has no name of its own"):
+        write_one(Path(name), "new")
+    assert not names(tmp_path)
+
+
+def test_a_file_on_the_way_to_a_place_is_said(tmp_path: Path) -> None:
+    (tmp_path / "photo").write_text("dear")
+    for write in (lambda path: write_one(path, "new"), lambda path: write_bytes(path, b"new")):
+        with pytest.raises(RequestError, match="a file stands where a folder is needed"):
+            write(tmp_path / "photo" / "folder")
+    assert (tmp_path / "photo").read_text() == "dear"

@@ -48,9 +48,9 @@ def bundle(onnx_fp32: tuple[Path, Artifact], module: Standin, tmp_path: Path) ->
         path,
         name="stand-in",
         family="Standin",
-        signature=signature(SIZE),
+        programs={"main": signature(SIZE)},
         sampler={"steps": 2, "nfe": 2},
         artifacts=[artifact],
-        student_sha256="0" * 64,
+        source_sha256="0" * 64,
     )
     return path

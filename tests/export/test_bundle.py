@@ -89,7 +89,7 @@ DAMAGES = {
     "a missing key": (lambda b: change(b, lambda m: m.pop("sampler")), "damaged manifest"),
     "a text for a size": (
         lambda b: change(b, lambda m: m["files"][0].update(bytes="9")),
-        "claims '9' bytes",
+        "bytes of file card.md is '9'",
     ),
     "an absurd size": (
         lambda b: change(b, lambda m: m["files"][0].update(bytes=1 << 50)),
@@ -109,7 +109,9 @@ DAMAGES = {
         "listed twice",
     ),
     "an absurd shape": (
-        lambda b: change(b, lambda m: m["signature"]["inputs"][0].update(shape=[1, 4, 1 << 30, 9])),
+        lambda b: change(
+            b, lambda m: m["programs"]["main"]["inputs"][0].update(shape=[1, 4, 1 << 30, 9])
+        ),
         "impossible shapes",
     ),
 }
@@ -173,3 +175,26 @@ def load_bundle_unchecked(bundle: Path) -> Any:
     from minuet.contracts.artifact import Manifest
 
     return Manifest.from_json(json.loads((bundle / MANIFEST).read_text()), "manifest")
+
+
+GOLDEN_BUNDLES = sorted((Path(__file__).parent / "golden").iterdir())
+
+
+@pytest.mark.parametrize("path", GOLDEN_BUNDLES, ids=lambda path: path.name)
+def test_bundles_of_every_schema_are_read_and_run_for_ever(path: Path) -> None:
+    from minuet.proof import prove
+
+    manifest = load_bundle(path)
+    for artifact in manifest.artifacts:
+        cases = read_golden(path, manifest, artifact.component)
+        told = manifest.programs[artifact.component]
+        proofs = {proof.runtime: proof for proof in prove(path, artifact, told, cases)}
+        assert cases and proofs["ort"].parity.verdict == "pass"
+
+
+def test_there_is_a_golden_bundle_of_every_schema_and_none_is_large() -> None:
+    assert [path.name for path in GOLDEN_BUNDLES] == [f"schema-{n + 1}" for n in range(SCHEMA)]
+    for path in GOLDEN_BUNDLES:
+        schema = json.loads((path / MANIFEST).read_text())["schema"]
+        assert path.name == f"schema-{schema}"
+        assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) < 100_000

@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from minuet.contracts.artifact import Artifact
+from minuet.contracts.errors import RequestError
 from minuet.export.capture import Program
-from minuet.export.shims_coreml_9_0 import group_norm
+from minuet.export.coreml_hazards import hazards, modules_of
 from minuet.export.to_coreml import export_coreml, float_outputs
+from minuet.runtimes.mil.package import load_function
+from minuet.runtimes.mil.ranges import range_hazards, ranges
+from tests.export.coreml import Said, called, captured, packed
 from tests.standin import example
 
 
@@ -64,11 +67,53 @@ def test_frames_are_float_before_core_ml_sees_them(program: Program) -> None:
     assert torch.equal(floats.to(torch.uint8), frames)
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 3, 5), (1, 8, 2, 3, 4)])
-def test_group_norm_without_deep_reshapes_is_group_norm(shape: tuple[int, ...]) -> None:
-    rng = np.random.default_rng(0)
-    x, weight, bias = (
-        torch.from_numpy(rng.standard_normal(s).astype(np.float32)) for s in (shape, (8,), (8,))
-    )
-    expected = torch.nn.functional.group_norm(x, 4, weight, bias, 1e-5)
-    torch.testing.assert_close(group_norm(x, 4, weight, bias, 1e-5), expected)
+class Attending(torch.nn.Module):
+    """A layer with a name, attention, and a scalar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = torch.nn.Linear(8, 8)
+
+    def forward(self, in_0: torch.Tensor, in_1: torch.Tensor) -> tuple[torch.Tensor]:
+        x = self.mix(in_0)
+        return (torch.nn.functional.scaled_dot_product_attention(x, x, x) * in_1,)
+
+
+@pytest.mark.parametrize("ios", [16, 17, 18])
+def test_each_release_gets_the_operations_it_has(ios: int, tmp_path: Path) -> None:
+    module, x, scale = Attending().eval(), torch.randn(1, 2, 4, 8), torch.tensor(3.0)
+    artifact = export_coreml(captured(module, x, scale), tmp_path, "fp32", ios=ios)
+    function = load_function(tmp_path / artifact.entry)
+    kinds = {op.kind for op in function.walk()}
+    assert ("scaled_dot_product_attention" in kinds) == (ios == 18)
+    assert artifact.requires["ios"] == str(ios)
+    assert artifact.requires["units"].startswith("cpuAndGPU")
+    (found,) = called(function, x, scale)
+    torch.testing.assert_close(found, module(x, scale)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_hazard_names_the_module_it_comes_from(tmp_path: Path) -> None:
+    module, x, scale = Attending().eval(), torch.randn(1, 2, 4, 8), torch.tensor(3.0)
+    program = captured(module, x, scale)
+    package = tmp_path / export_coreml(program, tmp_path, "fp32").entry
+    known = modules_of(program.exported)
+    assert "mix" in {one.module for one in hazards(package, known) if one.op == "linear"}
+
+
+def test_another_release_is_refused(program: Program, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="iOS 15 is not known"):
+        export_coreml(program, tmp_path, ios=15)
+
+
+def test_a_large_magnitude_overflows_in_half_precision_only(tmp_path: Path) -> None:
+    def loud(x: torch.Tensor) -> torch.Tensor:
+        return torch.sqrt((x * 300).square())
+
+    x = torch.ones(1, 4)
+    for precision, finite in (("fp32", True), ("fp16", False)):
+        path = packed(tmp_path / precision, Said(loud), x, precision=precision)
+        function = load_function(path)
+        (found,) = called(function, x)
+        assert bool(torch.isfinite(found).all()) == finite
+    _, seen = ranges(load_function(tmp_path / "fp32/coreml-fp32/model.mlpackage"), {"in_0": x})
+    assert range_hazards(seen)[0].op in ("mul", "square")

@@ -1,13 +1,17 @@
-"""ExecuTorch files are reproducible and say what an app must link."""
+"""ExecuTorch files are reproducible, say what an app must link, and load."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from minuet.contracts.errors import RequestError
+from minuet.contracts.errors import RequestError, VerdictError
+from minuet.contracts.files import read_json
 from minuet.contracts.tensors import Signature, TensorSpec
+from minuet.export import to_executorch
 from minuet.export.capture import Program, capture
+from minuet.export.quiet import quiet
 from minuet.export.to_executorch import export_executorch
 
 
@@ -23,12 +27,32 @@ class Small(torch.nn.Module):
         return result
 
 
-@pytest.fixture(scope="module")
-def small() -> Program:
+class Wide(torch.nn.Module):
+    """Adds in seven axes: XNNPACK would lower that and fail to load it."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        wide = image.reshape(1, 2, 2, 2, 2, 2, 8)
+        return torch.tanh(wide + wide).reshape(1, 4, 8, 8)
+
+
+class Drum(torch.nn.Module):
+    """Uses an operator that ExecuTorch has no kernel for."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = torch.special.bessel_j0(image)
+        return result
+
+
+def captured(module: torch.nn.Module) -> Program:
     image = TensorSpec(name="image", axes="BCHW", shape=(1, 4, 8, 8), dtype="float32")
     frames = TensorSpec(name="frames", axes="BCHW", shape=(1, 4, 8, 8), dtype="float32")
     example = torch.rand(1, 4, 8, 8).numpy()
-    return capture(Small(), {"image": example}, Signature(inputs=(image,), outputs=(frames,)))
+    return capture(module, {"image": example}, Signature(inputs=(image,), outputs=(frames,)))
+
+
+@pytest.fixture(scope="module")
+def small() -> Program:
+    return captured(Small())
 
 
 def test_the_same_program_gives_the_same_bytes(small: Program, tmp_path: Path) -> None:
@@ -42,15 +66,66 @@ def test_what_xnnpack_left_is_named(small: Program, tmp_path: Path) -> None:
     assert "aten.native_layer_norm.out x1" in requires["kernels"]
 
 
-def test_a_program_that_cannot_be_lowered_is_refused_in_one_message(
+def test_the_table_beside_the_file_adds_up(small: Program, tmp_path: Path) -> None:
+    artifact = export_executorch(small, tmp_path)
+    table = read_json(tmp_path / "executorch-fp32/delegation.json")
+    assert "executorch-fp32/delegation.json" in {file.path for file in artifact.files}
+    rows = {row["operator"]: row for row in table["operators"]}
+    conv, norm = rows["aten.convolution.default"], rows["aten.native_layer_norm.default"]
+    assert (conv["runs_on"], conv["work"]) == ("XnnpackBackend", 4 * 8 * 8 * 4 * 9)
+    assert (norm["runs_on"], norm["module"]) == ("portable kernel", "norm")
+    total = sum(row["work"] for row in table["operators"])
+    assert table["fallback"] == pytest.approx(norm["work"] / total, abs=1e-6)
+
+
+def test_too_much_left_to_portable_kernels_fails(small: Program, tmp_path: Path) -> None:
+    with pytest.raises(VerdictError, match=r"native_layer_norm.default x1 \(norm\)"):
+        export_executorch(small, tmp_path, max_fallback=0.001)
+    assert not any(tmp_path.iterdir())
+
+
+def test_too_many_axes_are_refused_before_an_app_would_fail(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"aten\.\w+.* \(Wide\) makes a tensor of 7 axes"):
+        export_executorch(captured(Wide()), tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_operator_without_a_kernel_is_refused_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"could not lower .*aten\.special_bessel_j0"):
+        export_executorch(captured(Drum()), tmp_path)
+
+
+def test_what_cannot_be_loaded_is_not_written(
     small: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import executorch.exir
-
-    def fail(*args: object, **kwargs: object) -> None:
-        raise RuntimeError("rank 7")
-
-    monkeypatch.setattr(executorch.exir, "to_edge_transform_and_lower", fail)
-    with pytest.raises(RequestError, match="could not lower the program: rank 7"):
+    check = to_executorch._check_loads
+    monkeypatch.setattr(to_executorch, "_check_loads", lambda buffer: check(buffer[:200]))
+    with pytest.raises(RequestError, match="could not load what was lowered"):
         export_executorch(small, tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+def test_an_unknown_backend_is_refused(small: Program, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="choose from xnnpack, coreml, qnn"):
+        export_executorch(small, tmp_path, backend="abacus")
+
+
+def test_a_backend_without_its_tools_was_not_run(small: Program, tmp_path: Path) -> None:
+    from minuet.export.executorch_backends import refused
+
+    if refused("qnn") is None:
+        pytest.skip("Qualcomm's tools are here")
+    with pytest.raises(RequestError, match="qnn was not run: it needs Qualcomm"):
+        export_executorch(small, tmp_path, backend="qnn")
+
+
+def test_the_file_is_the_module(small: Program, tmp_path: Path) -> None:
+    with quiet():
+        from executorch.runtime import Runtime
+
+    path = tmp_path / export_executorch(small, tmp_path).entry
+    method = Runtime.get().load_program(path).load_method("forward")
+    assert method is not None
+    (found,) = method.execute(list(small.inputs))
+    expected = small.exported.module()(*small.inputs)
+    np.testing.assert_allclose(found.numpy(), expected.detach().numpy(), atol=1e-5)

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import RequestError
 from minuet.export.capture import Program
-from minuet.export.to_onnx import OPSET, adopt_onnx, export_onnx, half, sampling_nodes
+from minuet.export.halve import delicate_nodes
+from minuet.export.to_onnx import adopt_onnx, export_onnx, half
 from tests.standin import signature
 
 
@@ -25,7 +27,7 @@ def test_the_same_program_gives_the_same_bytes(
 
 def test_a_file_names_no_source_code(onnx_fp32: tuple[Path, Artifact]) -> None:
     data = (onnx_fp32[0] / onnx_fp32[1].entry).read_bytes()
-    assert b".py" not in data and b"standin" not in data
+    assert b".py" not in data and b"standin" not in data and b"pkg.torch" not in data
 
 
 def test_inputs_and_outputs_are_the_signatures_own(onnx_fp32: tuple[Path, Artifact]) -> None:
@@ -43,7 +45,7 @@ def test_inputs_and_outputs_are_the_signatures_own(onnx_fp32: tuple[Path, Artifa
 
 def test_an_artifact_says_its_opset_and_its_bytes(onnx_fp32: tuple[Path, Artifact]) -> None:
     folder, artifact = onnx_fp32
-    assert artifact.requires["opset"] == str(OPSET)
+    assert artifact.requires["opset"] == "18"
     assert artifact.size == (folder / artifact.entry).stat().st_size
     assert artifact.entry == "onnx-fp32/model.onnx"
 
@@ -74,17 +76,42 @@ def test_the_walk_from_coordinates_stops_at_the_network(
 ) -> None:
     model = load(*onnx_fp32)
     kinds = {node.name: node.op_type for node in model.graph.node}
-    found = {kinds[name] for name in sampling_nodes(model)}
+    found = {kinds[name] for name in delicate_nodes(ir.from_proto(model), "fp16")}
     assert "Add" in found and not found & {"Conv", "Gemm", "MatMul", "Softmax"}
+
+
+def test_no_weight_is_turned_at_load_and_no_node_does_nothing(
+    onnx_fp32: tuple[Path, Artifact],
+) -> None:
+    graph = load(*onnx_fp32).graph
+    stored = {row.name for row in graph.initializer}
+    turned = [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in stored]
+    assert not turned and not [n for n in graph.node if n.op_type in ("Identity", "Constant")]
+
+
+def test_equal_constants_of_the_steps_are_one(onnx_fp32: tuple[Path, Artifact]) -> None:
+    rows = load(*onnx_fp32).graph.initializer
+    said = [(row.data_type, tuple(row.dims), row.raw_data) for row in rows]
+    assert len(set(said)) == len(said)
+
+
+def test_a_reader_gets_its_operator_set(program: Program, tmp_path: Path) -> None:
+    artifact = export_onnx(program, tmp_path, consumer="tensorrt", inline_bytes=0)
+    assert artifact.requires["opset"] == "21" and artifact.requires["consumer"] == "tensorrt"
+    assert [file.path for file in artifact.files][1:] == ["onnx-fp32/model.onnx.data"]
+    model = load(tmp_path, artifact)
+    assert "GroupNormalization" in {node.op_type for node in model.graph.node}
 
 
 def test_a_model_made_elsewhere_is_taken_bare(
     onnx_fp32: tuple[Path, Artifact], tmp_path: Path
 ) -> None:
     model = load(*onnx_fp32)
-    model.graph.node[0].doc_string = "/home/someone/secret.py"
+    model.graph.node[0].doc_string = model.doc_string = "/home/someone/secret.py"
+    for row in model.graph.initializer:
+        row.doc_string = "/home/someone/secret.py"
     onnx.save(model, str(tmp_path / "made.onnx"))
-    artifact = adopt_onnx(tmp_path / "made.onnx", tmp_path / "bundle")
+    artifact = adopt_onnx(tmp_path / "made.onnx", tmp_path / "bundle", signature=signature(128))
     assert artifact.name == "onnx-int8"
     assert b"secret" not in (tmp_path / "bundle" / artifact.entry).read_bytes()
 

@@ -1,38 +1,116 @@
 """TensorRT engines are built without a GPU; what cannot be is said."""
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+import torch
+from torch import nn
 
+from minuet.contracts.engine import doubt, installed_library
 from minuet.contracts.errors import MissingBackendError, RequestError
-from minuet.export import to_tensorrt
-from minuet.export.capture import Program
-from minuet.export.to_tensorrt import export_tensorrt
+from minuet.contracts.tensors import Signature, TensorSpec
+from minuet.export.capture import Program, capture
+from minuet.export.tensorrt_build import Order, build, known_capabilities
+from minuet.export.to_tensorrt import export_tensorrt, rebuild, this_device
+
+pytest.importorskip("tensorrt_rtx_bindings")
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.conv(x).sigmoid()
+        return y
+
+
+@pytest.fixture(scope="module")
+def small() -> Program:
+    torch.manual_seed(0)
+    shape = (1, 4, 8, 8)
+    x = TensorSpec(name="x", axes="BCHW", shape=shape, dtype="float32")
+    y = TensorSpec(name="y", axes="BCHW", shape=shape, dtype="float32")
+    inputs = {"x": np.zeros(shape, np.float32)}
+    return capture(Small(), inputs, Signature(inputs=(x,), outputs=(y,)))
+
+
+@pytest.fixture(scope="module")
+def model(small: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    export_tensorrt(small, folder, "fp32")
+    return folder / "tensorrt-fp32/model.onnx"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_an_engine_is_built_and_says_what_for(
+def test_a_whole_sampler_is_built_and_says_what_for(
     program: Program, tmp_path: Path, precision: str
 ) -> None:
-    pytest.importorskip("tensorrt_rtx_bindings")
-    artifact = export_tensorrt(program, tmp_path, precision, capability="SM89")
+    artifact = export_tensorrt(program, tmp_path, precision, capability="SM86,SM89")
     assert artifact.name == f"tensorrt-{precision}"
-    assert artifact.requires["gpu"] == "SM89" and artifact.requires["library"] == "tensorrt_rtx"
-    assert artifact.size > 100_000
+    assert artifact.requires["gpu"] == "SM86 SM89"
+    assert artifact.requires["library"] == "tensorrt_rtx"
+    assert [Path(file.path).name for file in artifact.files] == ["model.engine", "model.onnx"]
+    engine = (tmp_path / artifact.entry).read_bytes()
+    assert len(engine) > 100_000
+    library = installed_library()
+    assert doubt(engine, library, "SM86") is None and doubt(engine, library, "SM120") is not None
 
 
-def test_an_unknown_gpu_is_refused_with_the_known_ones(program: Program, tmp_path: Path) -> None:
-    pytest.importorskip("tensorrt_rtx_bindings")
+def test_the_engine_is_typed_as_its_model_is(small: Program, tmp_path: Path) -> None:
+    def weight_types(precision: str) -> set[int]:
+        artifact = export_tensorrt(small, tmp_path, precision)
+        graph = onnx.load((tmp_path / artifact.entry).with_name("model.onnx")).graph
+        return {row.data_type for row in graph.initializer if len(row.dims) == 4}
+
+    assert weight_types("fp32") == {onnx.TensorProto.FLOAT}
+    assert weight_types("fp16") == {onnx.TensorProto.FLOAT16}
+    assert weight_types("bf16") == {onnx.TensorProto.BFLOAT16}
+
+
+def test_one_engine_serves_every_device_for_a_few_bytes_more(model: Path) -> None:
+    library = installed_library()
+    every = tuple(name for name in known_capabilities(library) if name != "SM75")
+    assert {"SM80", "SM86", "SM89", "SM120"} <= set(every)
+    one = build(library, Order(model=model, capabilities=("SM86",)))
+    all_ = build(library, Order(model=model, capabilities=every))
+    assert len(one) < len(all_) < 1.1 * len(one)
+
+
+def test_the_same_model_gives_the_same_engine(model: Path) -> None:
+    library, order = installed_library(), Order(model=model, capabilities=("SM89",))
+    first, second = (hashlib.sha256(build(library, order)).digest() for _ in range(2))
+    assert first == second
+
+
+def test_a_rebuilt_engine_is_this_users_own(model: Path) -> None:
+    engine = rebuild(model, "SM89")
+    assert doubt(engine, installed_library(), "SM89") is None
+
+
+def test_an_unknown_gpu_is_refused_with_the_known_ones(model: Path) -> None:
     with pytest.raises(RequestError, match=r"'SM11' is no compute capability; known: .*SM86"):
-        export_tensorrt(program, tmp_path, "fp32", capability="SM11")
+        build(installed_library(), Order(model=model, capabilities=("SM11",)))
 
 
-def test_without_tensorrt_the_extra_is_named(
-    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sys
+def test_a_model_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"nothing of the kind")
+    with pytest.raises(RequestError, match="could not read the program"):
+        build(installed_library(), Order(model=tmp_path / "model.onnx", capabilities=("SM86",)))
 
-    for name in ("tensorrt_rtx_libs", "tensorrt_rtx_bindings", "tensorrt"):
-        monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingBackendError, match=r"minuet\[tensorrt\]"):
-        to_tensorrt.bindings()
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_weights_stay_in_the_engine(model: Path) -> None:
+    """Upstream: any refittable build of TensorRT for RTX 1.7 asks CUDA for the GPU."""
+    with pytest.raises(RequestError, match=r"CUDA_SUCCESS.*Build it with its weights in it"):
+        build(installed_library(), Order(model=model, capabilities=("SM86",), strip=True))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_this_machines_device_is_asked_for_where_there_is_none() -> None:
+    with pytest.raises(MissingBackendError, match="no NVIDIA GPU"):
+        this_device()

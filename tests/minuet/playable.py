@@ -90,9 +90,9 @@ def write_bundle(folder: Path, size: int = 64) -> Path:
         folder,
         name="playable",
         family="test",
-        signature=signature(size),
+        programs={"main": signature(size)},
         sampler={"steps": 1},
         artifacts=[artifact],
-        student_sha256="0" * 64,
+        source_sha256="0" * 64,
     )
     return folder

@@ -193,6 +193,146 @@ def test_the_walk_reaches_round_corners_and_not_through_walls() -> None:
     assert not pictures.reached(np.pad(np.pad(open_HW, 1), 1)).any()
 
 
+# --- colour profiles -------------------------------------------------------------------------
+# A profile's columns are its red, green and blue in XYZ, seen under D50 (ICC.1:2022, 8.3.2).
+
+Matrix = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+SRGB = np.array(
+    [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.7141]]
+)
+WIDE = {
+    "Display P3": np.array(
+        [[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]]
+    ),
+    "Adobe RGB": np.array(
+        [[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]]
+    ),
+}
+GAMMA = 563 / 256  # Adobe RGB (1998), 4.3.1.2; here of both
+
+
+def profile(columns: Matrix, space: bytes = b"RGB ") -> bytes:
+    """A matrix profile as ICC.1:2022 has it: a header, a table of tags, and the tags."""
+
+    def fixed(*values: float) -> bytes:
+        return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+
+    def xyz(column: Matrix) -> bytes:
+        return b"XYZ " + bytes(4) + fixed(*column)
+
+    text = "made for a test".encode("utf-16-be")
+    words = b"mluc" + bytes(4) + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(text), 28) + text
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(GAMMA * 256))
+    white = xyz(np.array([0.9642, 1.0, 0.8249]))
+    tags = {b"desc": words, b"cprt": words, b"wtpt": white}
+    if space == b"GRAY":
+        tags[b"kTRC"] = curve
+    else:
+        for at, name in enumerate((b"r", b"g", b"b")):
+            tags |= {name + b"XYZ": xyz(columns[:, at]), name + b"TRC": curve}
+    table, body = b"", b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    header = struct.pack(">I4sI4s4s4s", start + len(body), b"", 0x04300000, b"mntr", space, b"XYZ ")
+    header += bytes(12) + b"acsp" + bytes(28) + fixed(0.9642, 1.0, 0.8249) + bytes(48)
+    return header + struct.pack(">I", len(tags)) + table + body
+
+
+def by_hand(rgb: Matrix, columns: Matrix) -> Matrix:
+    """The same colours in sRGB (IEC 61966-2-1), 0..255, clipped to what sRGB can show."""
+    seen = (rgb / 255) ** GAMMA @ columns.T
+    linear = np.clip(seen @ np.linalg.inv(SRGB).T, 0, 1)
+    return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def colours(count: int = 4000) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(3).integers(0, 256, (1, count, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("space", WIDE)
+@pytest.mark.parametrize("kind", ["png", "webp", "tiff"])
+def test_wide_colours_become_srgb_as_the_standards_say(
+    tmp_path: Path, space: str, kind: str
+) -> None:
+    rgb = colours(900)  # short of WORKING_SIDE: nothing is resized
+    icc = profile(WIDE[space])
+    path = saved(tmp_path, Image.fromarray(rgb), f"in.{kind}", icc_profile=icc, lossless=True)
+    picture, notes = pictures.read(path)
+    wanted = by_hand(rgb.astype(float), WIDE[space])
+    assert notes == ()
+    assert np.abs(picture[..., :3] - wanted).max() < 1.6
+    assert np.abs(rgb - wanted).max() > 40  # a profile that is not looked at is far away
+
+
+def test_a_jpeg_with_a_wide_profile_is_converted_too(tmp_path: Path) -> None:
+    image = Image.new("RGB", (64, 64), (60, 200, 90))
+    path = saved(tmp_path, image, "in.jpg", icc_profile=profile(WIDE["Display P3"]), quality=95)
+    picture, _ = pictures.read(path)
+    wanted = by_hand(np.array([60.0, 200.0, 90.0]), WIDE["Display P3"])
+    assert np.abs(picture[32, 32, :3] - wanted).max() < 4
+
+
+def test_alpha_is_no_colour(tmp_path: Path) -> None:
+    image = disc()
+    icc = profile(WIDE["Adobe RGB"])
+    picture, _ = pictures.read(saved(tmp_path, image, icc_profile=icc))
+    assert np.array_equal(picture[..., 3], np.asarray(image)[..., 3])
+    assert np.abs(picture[..., :3].astype(int) - np.asarray(image)[..., :3]).max() > 5
+
+
+def test_a_palette_and_a_grey_image_follow_their_profiles(tmp_path: Path) -> None:
+    flat = Image.new("RGB", (20, 20), (60, 200, 90)).quantize(4)
+    icc = profile(WIDE["Display P3"])
+    picture, notes = pictures.read(saved(tmp_path, flat, icc_profile=icc))
+    wanted = by_hand(np.array([60.0, 200.0, 90.0]), WIDE["Display P3"])
+    assert np.abs(picture[5, 5, :3] - wanted).max() < 1.6 and notes == ()
+    ramp = np.arange(256, dtype=np.uint8)[None]
+    icc = profile(SRGB, b"GRAY")
+    picture, notes = pictures.read(saved(tmp_path, Image.fromarray(ramp), icc_profile=icc))
+    wanted = by_hand(ramp[0, :, None].repeat(3, 1).astype(float), SRGB)
+    assert np.abs(picture[0, :, :3] - wanted).max() < 1.6 and notes == ()
+
+
+def test_numbers_that_are_srgb_already_stay(tmp_path: Path) -> None:
+    from PIL import ImageCms
+
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    rgb = colours(900)
+    picture, notes = pictures.read(saved(tmp_path, Image.fromarray(rgb), icc_profile=icc))
+    assert np.array_equal(picture[..., :3], rgb) and notes == ()
+
+
+WRONG_PROFILES = {
+    "half of one": profile(WIDE["Adobe RGB"])[:200],
+    "noise": bytes(range(256)) * 4,
+    "one for grey": profile(SRGB, b"GRAY"),
+    "one for another space": profile(SRGB, b"HSV "),
+    "nothing but a header": profile(SRGB)[:128] + bytes(4),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_PROFILES)
+def test_a_profile_that_cannot_be_used_is_left_out_with_a_note(tmp_path: Path, what: str) -> None:
+    rgb = colours(64)
+    path = saved(tmp_path, Image.fromarray(rgb), icc_profile=WRONG_PROFILES[what])
+    picture, notes = pictures.read(path)
+    assert np.array_equal(picture[..., :3], rgb)
+    assert notes == ("its colour profile cannot be used: colours may look a little different",)
+
+
+def test_damaged_profiles_never_show_a_traceback(tmp_path: Path) -> None:
+    rng, whole = np.random.default_rng(4), profile(WIDE["Display P3"])
+    image = Image.fromarray(colours(64))
+    for _ in range(60):
+        data = np.frombuffer(whole, np.uint8).copy()
+        data[rng.integers(0, data.size, 4)] = rng.integers(0, 256, 4)
+        picture, _ = pictures.read(saved(tmp_path, image, icc_profile=data.tobytes()))
+        assert picture.shape == (1, 64, 4)
+
+
 def png(width: int, height: int, data: bytes = b"") -> bytes:
     """A PNG that claims a size and holds whatever it likes."""
 

@@ -106,12 +106,12 @@ def manifest_of(rows: list[Artifact], told: Signature | None = None) -> Manifest
     return Manifest(
         name="m",
         family="f",
-        signature=told or signature(SIZE),
+        programs={"main": told or signature(SIZE)},
         sampler={},
         artifacts=tuple(rows),
         files=(),
         minuet="0",
-        student_sha256="",
+        source_sha256="",
     )
 
 
@@ -133,7 +133,7 @@ def forget_the_tokenizer(bundle: Path) -> None:
 
 def come_from_the_future(bundle: Path) -> None:
     path = bundle / "manifest.json"
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 99'))
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 99'))
 
 
 @pytest.mark.parametrize("harm", [truncate, tamper, forget_the_tokenizer, come_from_the_future])
@@ -155,10 +155,10 @@ def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path) -> None:
         bundle,
         name="x",
         family="x",
-        signature=signature(SIZE),
+        programs={"main": signature(SIZE)},
         sampler={},
         artifacts=row,
-        student_sha256="",
+        source_sha256="",
     )
     with pytest.raises(DamagedError, match="not a tokenizer"), open_player(bundle):
         pass

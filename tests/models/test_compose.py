@@ -1,5 +1,7 @@
 """Warp, part motions and composition against plain loops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -138,7 +140,7 @@ def test_rendering_is_composing_and_giving_straight_alpha_back(side: int) -> Non
     assert apart.median() <= 1.0
 
 
-def test_a_decided_gate_is_open_or_shut_and_changes_nothing_else() -> None:
+def test_a_decided_gate_is_open_or_shut() -> None:
     f = fields()
     sure = composing.decided(f)
     assert torch.equal(sure.parts_NKHW, f.parts_NKHW)
@@ -146,3 +148,13 @@ def test_a_decided_gate_is_open_or_shut_and_changes_nothing_else() -> None:
     doubt = torch.minimum(after, 1 - after).mean()
     assert doubt < 0.5 * torch.minimum(before, 1 - before).mean()
     assert bool((after[before > 0.5] > before[before > 0.5]).all())
+
+
+def test_decided_paint_is_there_or_not_and_keeps_its_colour() -> None:
+    alpha = torch.tensor([0.05, 0.3, 0.5, 0.62, 0.9]).reshape(5, 1, 1, 1).expand(5, 1, 8, 8)
+    colour = torch.tensor([0.2, 0.6, 1.0]).reshape(1, 3, 1, 1)
+    f = replace(fields(n=5), paint_NCHW=torch.cat([colour * alpha, alpha], dim=1))
+    paint = composing.decided(f).paint_NCHW
+    expected = torch.tensor([0.0, 0.0, 0.5, 0.98, 1.0])
+    assert_close(paint[:, 3, 0, 0], expected, atol=1e-6, rtol=0)
+    assert_close(paint[2:, :3] / paint[2:, 3:], colour.expand(3, 3, 8, 8))

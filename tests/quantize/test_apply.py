@@ -92,3 +92,20 @@ def test_quantizing_twice_gives_the_same_numbers() -> None:
     image = torch.from_numpy(next(clips(1, seed=3))["image"])
     again = quantize_program(PROGRAM, EXAMPLE, recipe(), RANGES, "onnx")
     assert torch.equal(quantized("onnx").module()(image), again.module()(image))
+
+
+def test_an_answer_that_is_read_twice_stays_float_where_it_would_be_lost() -> None:
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.out = torch.nn.Conv2d(3, 8, 1), torch.nn.Conv2d(8, 8, 1)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            x = self.stem(image)
+            y: torch.Tensor = self.out(x.tanh()) + x
+            return y
+
+    found = calls(captured(Twice())[0].module())
+    asked = replace(recipe(), layers={"stem": "int8", "out": "int8"})
+    names = {target: [c.layer for c in computed(found, asked, FORMS[target])] for target in FORMS}
+    assert names == {"onnx": ["stem", "out"], "executorch": ["out"]}

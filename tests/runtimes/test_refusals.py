@@ -1,17 +1,16 @@
 """Runtimes that cannot run here say why, and engines are code."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from minuet.contracts.artifact import Artifact, FileEntry
-from minuet.contracts.errors import DamagedError, MissingBackendError, RequestError
+from minuet.contracts.errors import MissingBackendError, RequestError
 from minuet.contracts.files import sha256_of
 from minuet.contracts.tensors import Signature
 from minuet.runtimes.coreml import CoreMLRuntime
-from minuet.runtimes.tensorrt import TensorRtRuntime, check_trust
+from minuet.runtimes.tensorrt import TensorRtRuntime
 from tests.standin import signature
 
 
@@ -48,23 +47,6 @@ def test_an_engine_without_trust_is_refused(
     with pytest.raises(RequestError, match="is code that this machine would run"):
         with TensorRtRuntime().open(tmp_path, engine, declared):
             pass
-
-
-def test_trust_does_not_cover_another_engine(engine: Artifact, tmp_path: Path) -> None:
-    check_trust(tmp_path, engine, trusted=True)
-    (tmp_path / engine.entry).write_bytes(b"enginE")
-    with pytest.raises(DamagedError, match="not the engine that the manifest describes"):
-        check_trust(tmp_path, engine, trusted=True)
-
-
-def test_an_engine_outside_the_manifest_is_refused(engine: Artifact, tmp_path: Path) -> None:
-    with pytest.raises(DamagedError, match="not the engine"):
-        check_trust(tmp_path, replace(engine, files=()), trusted=True)
-
-
-def test_an_engine_that_leaves_the_bundle_is_refused(engine: Artifact, tmp_path: Path) -> None:
-    with pytest.raises(DamagedError, match="points outside"):
-        check_trust(tmp_path, replace(engine, entry="../model.engine"), trusted=True)
 
 
 def test_a_missing_gpu_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,10 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder,
         name="tiny",
         family="test",
-        signature=SIGNATURE,
+        programs={"main": SIGNATURE},
         sampler={"steps": 2, "nfe": 4},
         artifacts=[artifact],
-        student_sha256="0" * 64,
+        source_sha256="0" * 64,
     )
     return folder
 
@@ -168,3 +169,63 @@ def test_a_sheet_plays_all_its_frames_for_ever() -> None:
     frames = np.random.default_rng(0).integers(0, 255, (8, 4, 32, 32)).astype(np.float32)
     with image.open(BytesIO(webp(frames, 16))) as found:
         assert found.n_frames == 8 and found.size == (16, 16) and found.info["loop"] == 0
+
+
+@pytest.mark.slow
+def test_executorch_files_in_float_and_int8_are_measured_by_executorch(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    seal(
+        folder,
+        name="tiny",
+        family="test",
+        programs={"main": ONE_FRAME},
+        sampler={"steps": 1, "nfe": 1},
+        artifacts=executorch_files(folder),
+        source_sha256="0" * 64,
+    )
+    done = run("bench", folder, "-o", tmp_path / "r", "--samples", 2, "--seconds", 5, "--json")
+    assert done.exit_code == 0, done.output
+    rows = {row.artifact: row for row in read_report(tmp_path / "r").runs}
+    assert {name: row.runtime for name, row in rows.items()} == dict.fromkeys(
+        ("executorch-fp32", "executorch-int8"), "executorch"
+    )
+    for row in rows.values():
+        assert len(row.samples_ms["total"]) == 2 and row.samples_ms["load"] and not row.refusal
+        assert row.runtime_version.startswith("executorch") and row.peak_rss_mib
+
+
+ONE_FRAME = Signature(
+    inputs=(SIGNATURE.inputs[0],),
+    outputs=(TensorSpec(name="frames", axes="TCHW", shape=(1, 4, 16, 16), dtype="float32"),),
+)
+
+
+def executorch_files(folder: Path) -> list[Artifact]:
+    """Two convolutions for ExecuTorch, in float32 and in int8."""
+    import torch
+
+    from minuet.export.capture import capture
+    from minuet.export.to_executorch import export_executorch
+    from minuet.quantize.apply import quantize_program
+    from minuet.quantize.calibrate import Method, calibrate
+    from minuet.quantize.recipe import Recipe
+
+    two = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3, padding=1), torch.nn.Conv2d(8, 4, 1))
+    inputs = drawn_inputs(ONE_FRAME, 0)
+    program = capture(two, inputs, ONE_FRAME)
+    ranges = calibrate(program.exported.module(), [inputs])
+    recipe = Recipe(
+        scheme="int8",
+        keep_float=(),
+        keep_activations=(),
+        layers={"0": "int8", "1": "int8"},
+        method=Method(),
+        clips=1,
+        seed=0,
+        student_sha256="",
+    )
+    made = quantize_program(program.exported, program.inputs, recipe, ranges, "executorch")
+    return [
+        export_executorch(program, folder),
+        export_executorch(replace(program, exported=made), folder, "int8"),
+    ]

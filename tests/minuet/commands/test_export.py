@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from minuet.__main__ import app
 from minuet.commands.common import Out
-from minuet.commands.export import Job, plan_jobs, words
+from minuet.commands.export import Job, plan_jobs, sides, words
 from minuet.contracts.errors import RequestError
 from minuet.contracts.files import sha256_of
 from minuet.export.bundle import load_bundle
@@ -135,18 +135,22 @@ def test_a_bundle_that_nothing_here_opens_is_exit_code_4(
 @pytest.fixture
 def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An exporter that loses a weight."""
-    from minuet.export import to_onnx
+    from minuet.export import table, to_onnx
+    from minuet.export.files import describe
 
-    honest = to_onnx.onnx_model
-
-    def lose(program: Any) -> Any:
-        model = honest(program)
+    def lose(program: Any, bundle: Path, precision: str, **options: Any) -> Any:
+        made = to_onnx.export_onnx(program, bundle, precision, **options)
+        path = bundle / made.entry
+        model = onnx.load(str(path))
         largest = max(model.graph.initializer, key=lambda c: int(np.prod(c.dims)))
         zeros = np.zeros_like(numpy_helper.to_array(largest))
         largest.CopyFrom(numpy_helper.from_array(zeros, largest.name))
-        return model
+        path.write_bytes(model.SerializeToString())
+        return describe(
+            bundle, target="onnx", precision=precision, entry=path, requires={}, seconds=0
+        )
 
-    monkeypatch.setattr(to_onnx, "onnx_model", lose)
+    monkeypatch.setattr(table, "exporter", lambda target: lose)
     yield
 
 
@@ -197,3 +201,150 @@ def test_what_cannot_be_written_is_refused(
 ) -> None:
     with pytest.raises(RequestError, match=message):
         plan_jobs(targets, precisions, Out())
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("", None), ("512", (512, 512)), ("320x512", (320, 512)), ("64 X 32", (64, 32))],
+)
+def test_a_size_is_a_side_or_height_and_width(text: str, size: tuple[int, int] | None) -> None:
+    assert sides(text) == size
+
+
+@pytest.mark.parametrize("text", ["big", "1x2x3", "-4", "64x", "9999999"])
+def test_any_other_size_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="--size is a side or HEIGHTxWIDTH"):
+        sides(text)
+
+
+@pytest.fixture(scope="module")
+def components(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two components of a diffusers pipeline as ONNX."""
+    pytest.importorskip("diffusers")
+    from tests.pipelines import build
+
+    bundle = tmp_path_factory.mktemp("parts") / "bundle"
+    wanted = ("--components", "text_encoder,vae_decoder", "--size", "32", "--to", "onnx")
+    done = run("export", str(build("sd")), *wanted, "-o", str(bundle))
+    assert done.exit_code == 0, done.output
+    return bundle
+
+
+def test_components_of_a_pipeline_lie_side_by_side_and_verify(components: Path) -> None:
+    manifest = load_bundle(components)
+    assert [row.name for row in manifest.artifacts] == [
+        "onnx-fp32/text_encoder",
+        "onnx-fp32/vae_decoder",
+    ]
+    assert manifest.family == "StableDiffusionPipeline"
+    assert (components / "pipeline/scheduler/scheduler_config.json").is_file()
+    assert not list(components.rglob("*.safetensors.index.json"))
+    done = run("verify", str(components), "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["cases"] == 4
+    ran = {proof["artifact"] for proof in told["proofs"] if proof["parity"]["verdict"] == "pass"}
+    assert ran == {row.name for row in manifest.artifacts}
+
+
+def test_a_weight_changed_in_one_component_is_caught_there(
+    components: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    bundle = Path(shutil.copytree(components, tmp_path / "bundle"))
+    path = bundle / "onnx-fp32/vae_decoder/model.onnx"
+    model = onnx.load(str(path))
+    largest = max(model.graph.initializer, key=lambda c: int(np.prod(c.dims)))
+    largest.CopyFrom(
+        numpy_helper.from_array(numpy_helper.to_array(largest) * np.float32(1.1), largest.name)
+    )
+    path.write_bytes(model.SerializeToString())
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (row,) = [a for a in manifest["artifacts"] if a["component"] == "vae_decoder"]
+    row["files"][0].update(bytes=path.stat().st_size, sha256=sha256_of(path))
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    done = run("verify", str(bundle))
+    assert done.exit_code == 1 and "onnx-fp32/vae_decoder on ort" in done.output
+
+
+def test_a_bundle_of_components_cannot_be_animated_and_says_why(components: Path) -> None:
+    done = run("animate", str(components), "a red rabbit")
+    assert done.exit_code == 2 and "holds the components text_encoder, vae_decoder" in done.output
+
+
+def test_a_second_export_of_the_same_takes_the_files_it_has(
+    student: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from minuet.export import table
+
+    bundle = Path(shutil.copytree(exported, tmp_path / "bundle"))
+    before = sha256_of(bundle / "manifest.json")
+    monkeypatch.setattr(table, "exporter", lambda target: pytest.fail("written again"))
+    done = run("export", str(student), "--to", "onnx", "--size", "64", "-o", str(bundle))
+    assert done.exit_code == 0 and "as before" in done.output, done.output
+    assert sha256_of(bundle / "manifest.json") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_what_a_target_cannot_take_is_named_with_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "strange_block.py").write_text(
+        "import torch\n"
+        "class Inner(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return torch.special.bessel_j0(x)\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.block = Inner()\n"
+        "    def forward(self, x):\n"
+        "        return self.block(x)\n"
+        "def make():\n"
+        "    return Net(), torch.ones(1, 4)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    done = run("export", "strange_block:make", "--local-code", "--to", "onnx", "-o", "bundle")
+    assert done.exit_code == 2, done.output
+    assert "aten.special_bessel_j0.default of block (Inner)" in done.output
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere",), "not there. Name a student's or a diffusers pipeline's folder"),
+        (("models:denoiser/huge",), "no such family"),
+        (("models:autoencoder/f4", "--fused"), "--fused is for pipelines"),
+        (("no.such.module:make",), "no module no is installed"),
+    ],
+)
+def test_a_source_that_is_none_is_refused(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = run("export", *arguments, "--to", "onnx", "-o", str(tmp_path / "bundle"))
+    assert done.exit_code == 2 and message in done.output.replace("\n", " "), done.output
+
+
+def test_a_family_of_our_own_is_exported_with_weights_of_a_seed(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    done = run("export", "models:autoencoder/f4", "--size", "32", "--to", "onnx", "-o", str(out))
+    assert done.exit_code == 0, done.output
+    assert set(load_bundle(out).programs) == {"encoder", "decoder"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sd_turbo", "svd"])
+def test_a_few_step_pipeline_becomes_one_program(tmp_path: Path, name: str) -> None:
+    from tests.pipelines import CALLS, build
+
+    out, call = tmp_path / "bundle", CALLS[name]
+    more = ["--frames", str(call["num_frames"])] if "num_frames" in call else ["--guidance", "0"]
+    given = ("--fused", "--steps", "2", "--size", "32", "--to", "onnx", *more)
+    done = run("export", str(build(name)), *given, "-o", str(out))
+    assert done.exit_code == 0, done.output
+    manifest = load_bundle(out)
+    assert set(manifest.programs) == {"main"} and manifest.sampler["steps"] == 2

@@ -9,10 +9,12 @@ import torch
 from typer.testing import CliRunner
 
 from minuet.__main__ import app
-from minuet.models.denoiser import Denoiser, DenoiserConfig
+from minuet.commands.quantize import KEEP_ACTIVATIONS, KEEP_FLOAT, _patterns
+from minuet.models.denoiser import SIZES, Denoiser
 from minuet.models.student import Sampler, Student, load_student, save_student
-from minuet.quantize.recipe import read_recipe
+from minuet.quantize.recipe import read_recipe, treatments
 from minuet.stickers import captions
+from tests.models.tiny import denoiser
 
 
 def run(*arguments: str) -> Any:
@@ -21,18 +23,14 @@ def run(*arguments: str) -> Any:
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The smallest student there is, with weights that do something."""
-    torch.manual_seed(0)
-    config = DenoiserConfig(fine=8, coarse=16, depth=1, encoder=8, text=16, film=16, shuffle=8)
-    network = Denoiser(config)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if not parameter.abs().max():
-                parameter.normal_(0, 0.05)
+    """The smallest student there is, with every kind of module that students have."""
     folder = tmp_path_factory.mktemp("made") / "student"
     words = captions.tokenizer_json()
     made = Student(
-        network=network, sampler=Sampler(levels=(1.0, 0.5, 0.0)), tokenizer=words, card="# Tiny\n"
+        network=denoiser(vocabulary=128),
+        sampler=Sampler(levels=(1.0, 0.5, 0.0)),
+        tokenizer=words,
+        card="# Tiny\n",
     )
     save_student(made, folder)
     return folder
@@ -50,7 +48,7 @@ def test_the_result_is_the_student_with_a_recipe_that_fits(student: Path, quanti
     whole = load_student(quantized)
     assert whole.sha256 == load_student(student).sha256
     recipe, ranges = read_recipe(quantized, whole.sha256)
-    assert recipe.layers["network.out"] == "float"
+    assert recipe.layers["network.out"] == recipe.layers["network.finder.out"] == "float"
     assert recipe.layers["network.words"] == "weights"
     assert recipe.layers["network.stem"] == "int8"
     assert {"network.stem@0.in", "network.stem@1.in"} <= set(ranges)  # one of each step
@@ -81,6 +79,20 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(
     done = run(str(student), "-o", str(tmp_path / "q"), *asked)
     assert (done.exit_code, words in done.output) == (2, True), done.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_our_own_patterns_fit_every_kind_of_student(size: str) -> None:
+    with torch.device("meta"):
+        network = Denoiser(SIZES[size])
+    kinds = (torch.nn.Conv2d, torch.nn.Linear)
+    layers = [f"network.{name}" for name, one in network.named_modules() if isinstance(one, kinds)]
+    floats = _patterns(None, KEEP_FLOAT, layers)
+    found = treatments(layers, floats, _patterns(None, KEEP_ACTIVATIONS, layers))
+    assert set(found.values()) == {"int8", "weights", "float"}
+    masks = {"network.out", *(name for name in layers if name.endswith("finder.out"))}
+    assert {found[name] for name in masks} == {"float"}
+    assert ("network.finder.out" in masks) == SIZES[size].puppet
 
 
 def test_another_folder_is_not_replaced(student: Path, tmp_path: Path) -> None:

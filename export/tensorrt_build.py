@@ -1,0 +1,124 @@
+"""ONNX file -> TensorRT engine, strongly typed: the precisions are the file's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minuet.contracts.engine import Library, keep, recall
+from minuet.contracts.errors import MissingBackendError, RequestError
+from minuet.export.quiet import quiet
+
+WORDS = 500  # of an upstream reason that are worth a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be built."""
+
+    model: Path  # the ONNX file; data outside it lies beside it
+    capabilities: tuple[str, ...]  # e.g. SM86; none for the GPU of this machine
+    strip: bool = False  # leave the weights out: they are refitted from the model when it is opened
+
+
+def build(library: Library, order: Order) -> bytes:
+    """The engine's bytes; the same order gives the same bytes from TensorRT for RTX.
+
+    Raises:
+        RequestError: TensorRT cannot read the model or cannot build it, in its own words.
+        MissingBackendError: this library builds on a GPU, and none is here.
+    """
+    trt = library.trt
+    heard: list[str] = []
+    logger = _listener(trt, heard)
+    with quiet():
+        builder = _builder(library, logger)
+        network = builder.create_network(_flags(trt))
+        parser = trt.OnnxParser(network, logger)
+        if not parser.parse_from_file(str(order.model)):
+            raise RequestError(f"TensorRT could not read the program: {_errors(parser)}.")
+        config = builder.create_builder_config()
+        if order.strip:
+            config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+        _aim(library, config, order.capabilities)
+        cache = _timed(library, config)
+        engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise RequestError(_refused(order, heard))
+    if cache:
+        keep(cache, bytes(config.get_timing_cache().serialize()))
+    return bytes(engine)
+
+
+def known_capabilities(library: Library) -> list[str]:
+    """What a library builds for, e.g. SM75 to SM121."""
+    if not library.aims:
+        return []
+    return sorted(name for name in dir(library.trt.ComputeCapability) if name.startswith("SM"))
+
+
+def _listener(trt: Any, heard: list[str]) -> Any:
+    """A logger that keeps what went wrong, instead of printing it."""
+
+    class Listener(trt.ILogger):  # type: ignore[misc]
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                heard.append(message.strip())
+
+    return Listener()
+
+
+def _builder(library: Library, logger: Any) -> Any:
+    try:
+        return library.trt.Builder(logger)
+    except (TypeError, RuntimeError) as error:  # how both report that there is no driver
+        raise MissingBackendError(
+            f"{library.name} {library.version} builds engines on an NVIDIA GPU, and none is here; "
+            "pip install 'minuet[tensorrt]' builds for GPUs elsewhere."
+        ) from error
+
+
+def _flags(trt: Any) -> int:
+    """Strong typing is asked for where it is not the only kind there is."""
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _errors(parser: Any) -> str:
+    reasons = (str(parser.get_error(i)) for i in range(parser.num_errors))
+    return "; ".join(reasons)[:WORDS]
+
+
+def _aim(library: Library, config: Any, capabilities: Sequence[str]) -> None:
+    if not library.aims:
+        if capabilities:
+            raise RequestError(
+                f"{library.name} builds for this machine's GPU alone, not for "
+                f"{', '.join(capabilities)}; TensorRT for RTX builds for others."
+            )
+        return
+    known = known_capabilities(library)
+    for name in capabilities:
+        if name not in known:
+            raise RequestError(f"{name!r} is no compute capability; known: {', '.join(known)}.")
+    config.num_compute_capabilities = len(capabilities)
+    for place, name in enumerate(capabilities):
+        config.set_compute_capability(getattr(library.trt.ComputeCapability, name), place)
+
+
+def _timed(library: Library, config: Any) -> str:
+    """Begin with what earlier builds of this user timed; the cache's name, or nothing."""
+    if not library.times:
+        return ""
+    name = f"timing-{library.name}-{library.version}.cache"
+    config.set_timing_cache(config.create_timing_cache(recall(name) or b""), False)
+    return name
+
+
+def _refused(order: Order, heard: Sequence[str]) -> str:
+    reason = " ".join(heard)[-WORDS:] or "it gave no reason"
+    where = ", ".join(order.capabilities) or "this GPU"
+    advice = "Build it with its weights in it." if order.strip else "Try another precision or GPU."
+    return f"TensorRT could not build the engine for {where}: {reason}. {advice}"

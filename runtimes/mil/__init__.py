@@ -1,0 +1,1 @@
+"""Core ML packages opened, evaluated and measured where there is no Core ML."""
