@@ -62,11 +62,13 @@ def delicate_nodes(model: ir.Model, precision: str) -> frozenset[str]:
     import onnx_ir as ir
 
     waiting = [node.inputs[1] for node in model.graph if node.op_type == "GridSample"]
+    found: set[str] = set()
     if precision == "bf16":
         casts = (node for node in model.graph if node.op_type == "Cast")
         to = {cast: ir.DataType(cast.attributes["to"].as_int()) for cast in casts}
-        waiting += [cast.inputs[0] for cast, kind in to.items() if kind.is_integer()]
-    found: set[str] = set()
+        rounding = [cast for cast, kind in to.items() if kind.is_integer()]
+        waiting += [cast.inputs[0] for cast in rounding]
+        found = {str(cast.name) for cast in rounding}
     while waiting:
         value = waiting.pop()
         node = value.producer() if value is not None else None
@@ -205,7 +207,7 @@ def narrow(array: Any, dtype: Any) -> Any:
     """Float32 numbers in a narrower dtype; finite ones stay finite, those above 0 above 0."""
     import ml_dtypes
 
-    limits = ml_dtypes.finfo(dtype)
+    limits = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
     tiny, huge = float(limits.smallest_subnormal), float(limits.max)
     with np.errstate(over="ignore"):  # compared below
         small = (array != 0) & (np.abs(array) < tiny)

@@ -81,7 +81,7 @@ def simplify(model: ir.Model) -> ir.Model:
     common.RemoveUnusedNodesPass()(model)
     share_equal_constants(model)
     common.CommonSubexpressionEliminationPass()(model)
-    common.RemoveUnusedFunctionsPass()(model)
+    common.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
     common.RemoveUnusedOpsetsPass()(model)
     common.OutputFixPass()(model)
     common.NameFixPass()(model)
@@ -125,8 +125,9 @@ def turn_weights(model: ir.Model) -> None:
     for node in list(model.graph):
         source = node.inputs[0] if node.op_type == "Transpose" else None
         turned = node.outputs[0]
-        known = source is not None and source.const_value is not None and source.is_initializer()
-        if not known or turned.is_graph_output() or "perm" not in node.attributes:
+        if source is None or source.const_value is None or not source.is_initializer():
+            continue
+        if turned.is_graph_output() or "perm" not in node.attributes:
             continue
         stored, perm = source.const_value, node.attributes["perm"].as_ints()
         made = _initializer(f"{source.name}.turned{''.join(map(str, perm))}", _turn(stored, perm))

@@ -41,7 +41,7 @@ def read_onnx(path: Path, signature: Signature | None = None) -> ir.Model:
     _check_shapes(proto, path)
     if signature is not None:
         _check_signature(proto, signature, path)
-    model = ir.from_proto(proto)
+    model: ir.Model = ir.from_proto(proto)
     ir.external_data.set_base_dir(model.graph, path.parent)
     return model
 

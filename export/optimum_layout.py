@@ -183,7 +183,7 @@ def sd3_face(network: Any) -> Face:
         "pooled_projections": torch.randn(BATCH, config.pooled_projection_dim),
         "timestep": torch.full((BATCH,), 500.0),
     }
-    open_axes = {name: (0,) for name in inputs}
+    open_axes: dict[str, tuple[int, ...]] = {name: (0,) for name in inputs}
     open_axes |= {"hidden_states": (0, 2, 3), "encoder_hidden_states": (0, 1)}
     return _transformer(network, inputs, open_axes)
 
@@ -201,7 +201,7 @@ def flux_face(network: Any) -> Face:
     }
     if config.guidance_embeds:
         inputs["guidance"] = torch.full((1,), 3.5)
-    open_axes = {"hidden_states": (1,), "encoder_hidden_states": (1,)}
+    open_axes: dict[str, tuple[int, ...]] = {"hidden_states": (1,), "encoder_hidden_states": (1,)}
     return _transformer(network, inputs, open_axes | {"txt_ids": (0,), "img_ids": (0,)})
 
 

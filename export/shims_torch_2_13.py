@@ -21,14 +21,17 @@ def settled(exported: ExportedProgram, opset: int) -> ExportedProgram:
 
     aten = torch.ops.aten
     targets = {node.target for node in exported.graph.nodes if node.op == "call_function"}
-    removed = {aten._assert_tensor_metadata.default, aten._assert_scalar.default, aten.to.dtype}
-    if _changes_in_place(exported, targets) or not targets - removed <= _translated(opset):
+    casts = {aten.to.dtype, aten.to.dtype_layout}
+    removed = {aten._assert_tensor_metadata.default, aten._assert_scalar.default}
+    known = _translated(opset) | casts | removed
+    if _changes_in_place(exported, targets) or not targets <= known:
         return exported
     graph = copy.deepcopy(exported.graph)
     for node in graph.nodes:
-        if node.target is aten.to.dtype:
+        if node.target in casts:
+            dtype = node.args[1] if len(node.args) > 1 else node.kwargs.get("dtype")
             node.target = aten._to_copy.default
-            node.args, node.kwargs = node.args[:1], {"dtype": node.args[1]}
+            node.args, node.kwargs = node.args[:1], {} if dtype is None else {"dtype": dtype}
     twin = copy.copy(exported)
     twin._graph_module = torch.fx.GraphModule(exported.graph_module, graph)
     vars(twin)["run_decompositions"] = lambda *_: twin

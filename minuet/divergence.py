@@ -64,11 +64,12 @@ def _forms(program: Program, target: str) -> Iterator[ExportedProgram]:
     """
     yield program.exported
     if target == "coreml":
+        from minuet.export.rewrites.table import rewrite
         from minuet.export.shims_coreml_9_0 import lowered
-        from minuet.export.to_coreml import float_outputs, named
+        from minuet.export.to_coreml import float_outputs
 
         with quiet():
-            yield named(lowered(float_outputs(program.exported)))
+            yield lowered(float_outputs(rewrite(program, "coreml")[0].exported))
 
 
 def _probe(program: Program, bundle: Path, artifact: Artifact, inputs: Arrays) -> Probe:

@@ -180,11 +180,13 @@ def _animator(student: Student, side: int, seed: int) -> Part:
 
 def _quantized(folder: Path, student: Student, program: Program, target: str) -> Program:
     """The program with the quantization that the student's folder describes."""
+    from minuet.export.quiet import quiet
     from minuet.quantize.apply import quantize_program
     from minuet.quantize.recipe import read_recipe
 
     recipe, ranges = read_recipe(folder, student.sha256)
-    made = quantize_program(program.exported, program.inputs, recipe, ranges, target)
+    with quiet():
+        made = quantize_program(program.exported, program.inputs, recipe, ranges, target)
     return replace(program, exported=made)
 
 

@@ -103,10 +103,12 @@ def test_what_becomes_a_byte_stays_single_in_bfloat16() -> None:
         helper.make_node("Cast", ["b"], ["y"], name="back", to=TensorProto.FLOAT),
     ]
     made = model(nodes, {"c": np.array([[255.5]], np.float32)}, opset=22)
-    assert delicate_nodes(ir.from_proto(made), "bf16") == {"scale"}
+    assert delicate_nodes(ir.from_proto(made), "bf16") == {"scale", "byte"}
     assert kinds(halved(made, precision="bf16"))["a"] == TensorProto.FLOAT
     assert kinds(halved(made))["a"] == TensorProto.FLOAT16
-    np.testing.assert_array_equal(run(halved(made), np.ones((2, 3), np.float32)), 255)
+    for precision in ("fp16", "bf16"):
+        built = halved(made, precision=precision)
+        np.testing.assert_array_equal(run(built, np.ones((2, 3), np.float32)), 255)
 
 
 def test_a_node_with_a_graph_of_its_own_is_refused() -> None:

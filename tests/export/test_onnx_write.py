@@ -83,6 +83,6 @@ def test_a_failed_write_leaves_what_was_there(
 
 @pytest.mark.parametrize("size", [0, 127, 128, 300, (1 << 31) - 1])
 def test_sizes_are_spelled_as_protobuf_spells_them(size: int) -> None:
-    from google.protobuf.internal.encoder import _VarintBytes
+    from google.protobuf.internal.encoder import _VarintBytes  # type: ignore[import-untyped]
 
     assert onnx_write._varint(size) == _VarintBytes(size)
