@@ -34,7 +34,9 @@ FLOORS = {
 MARGIN_DB = 6.0
 # Ranges of int8 come from calibration clips; the floor's come from the case itself. A range that
 # is 1.4 times as wide has steps 1.4 times as large.
-MARGINS_DB = {"int8": MARGIN_DB + 3.0}
+# A sampler that multiplies by sigmas of hundreds and subtracts again loses what they add: 97 dB was
+# measured on two steps of Stable Video Diffusion (sigma up to 700), in float32 all the way.
+MARGINS_DB = {"int8": MARGIN_DB + 3.0, "fp32": MARGIN_DB + 6.0}
 
 REASONS = {
     "fp32": "same arithmetic, another order of sums, and phases of hundreds inside sinusoids",
