@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.tensors import Signature
@@ -110,7 +110,8 @@ class Manifest:
         """
         if not isinstance(value, Mapping):
             raise DamagedError(f"{where}: not a bundle manifest.")
-        schema = value.get("schema")
+        rows = cast(Mapping[str, Any], value)
+        schema = rows.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise DamagedError(
                 f"{where}: written by a newer minuet (schema {schema}, this one reads {SCHEMA}); "
@@ -119,9 +120,14 @@ class Manifest:
         try:
             if type(schema) is not int or schema < 1:
                 raise ValueError(f"schema {schema!r}")
-            return _manifest(_UPGRADES.get(schema, dict)(value))
+            return _manifest(_UPGRADES.get(schema, _as_it_is)(rows))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DamagedError(f"{where}: damaged manifest ({error!r}); export again.") from error
+
+
+def _as_it_is(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The present schema."""
+    return dict(value)
 
 
 def _from_1(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +142,7 @@ _UPGRADES: dict[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _from_
 
 
 def _manifest(rows: Mapping[str, Any]) -> Manifest:
-    fields = {name: rows[name] for name in Manifest.__dataclass_fields__}
+    fields: dict[str, Any] = {name: rows[name] for name in Manifest.__dataclass_fields__}
     _typed(fields, "the manifest", str, "name", "family", "minuet", "source_sha256")
     _typed(fields, "the manifest", dict, "programs", "sampler")
     _typed(fields, "the manifest", list, "artifacts", "files")
@@ -144,7 +150,8 @@ def _manifest(rows: Mapping[str, Any]) -> Manifest:
     fields["programs"] = {name: Signature.from_json(programs[name]) for name in sorted(programs)}
     fields["files"] = _files(fields["files"])
     fields["artifacts"] = tuple(_artifact(row) for row in fields["artifacts"])
-    return Manifest(**fields | {"schema": SCHEMA})
+    fields["schema"] = SCHEMA
+    return Manifest(**fields)
 
 
 def _files(rows: list[Any]) -> tuple[FileEntry, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from minuet.contracts.errors import DamagedError
 from minuet.contracts.records import record
@@ -68,11 +68,12 @@ class Report:
         """
         if not isinstance(value, Mapping):
             raise DamagedError(f"{where}: not a minuet report.")
-        schema = value.get("schema")
+        rows = cast(Mapping[str, Any], value)
+        schema = rows.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise DamagedError(f"{where}: written by a newer minuet (schema {schema}); upgrade.")
         try:
-            found: Report = record(cls, {"schema": None, **value})
+            found: Report = record(cls, {"schema": None, **rows})
         except ValueError as error:
             raise DamagedError(f"{where}: damaged report: {error}; measure again.") from error
         return found

@@ -83,4 +83,5 @@ def _spec(row: Mapping[str, Any]) -> TensorSpec:
         found = fields.get(name)
         if isinstance(found, bool) or not isinstance(found, int | float | None):
             raise TypeError(f"{name} of tensor {fields['name']} is {found!r:.60}")
-    return TensorSpec(**fields | {"shape": tuple(fields["shape"])})
+    fields["shape"] = tuple(fields["shape"])
+    return TensorSpec(**fields)

@@ -120,7 +120,7 @@ def _sheet(out: Path, student: Path) -> Path:
     from minuet.models.student import load_student
 
     path = out / "teacher-beside-student.webp"
-    teacher = load_student(shipped.folder() / "teachers" / "motion")
+    teacher = load_student(shipped.folder() / "teachers" / "caption")
     media.write_animation(path, teacher_beside_student(teacher, load_student(student), SHOWN))
     return path
 
