@@ -12,7 +12,7 @@ from minuet.contracts.errors import RequestError
 from minuet.export.blame import ADVICE, blame
 from minuet.export.capture import Program
 from minuet.export.quiet import quiet
-from minuet.export.shims_torch_2_13 import settled
+from minuet.export.shims_torch_2_13 import settled, sparing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -43,10 +43,11 @@ def graph_from(
     """The same of a captured graph, whose shapes may be open, and the names of its edges."""
     import torch
 
-    with quiet(), torch.no_grad():
+    program = settled(exported, opset)
+    with quiet(), torch.no_grad(), sparing(program):
         try:
             made = torch.onnx.export(
-                settled(exported, opset),
+                program,
                 (),
                 dynamo=True,
                 optimize=False,  # simplify() does what pays of it

@@ -6,6 +6,7 @@ configurations, tokenizers and scheduler as diffusers saves them.
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def faces_of(pipeline: Any) -> Iterator[Face]:
     if getattr(pipeline, "unet", None) is not None:
         yield unet_face(pipeline.unet)
     if (network := getattr(pipeline, "transformer", None)) is not None:
-        packed = "img_ids" in network.forward.__code__.co_varnames
+        packed = "img_ids" in inspect.signature(network.forward).parameters
         yield flux_face(network) if packed else sd3_face(network)
     yield from vae_faces(pipeline.vae)
 
@@ -192,16 +193,16 @@ def flux_face(network: Any) -> Face:
     """The same of a transformer over a list of packed latents and where each of them is."""
     config = network.config
     inputs = {
-        "hidden_states": torch.randn(1, 96, config.in_channels),
-        "encoder_hidden_states": torch.randn(1, 64, config.joint_attention_dim),
-        "pooled_projections": torch.randn(1, config.pooled_projection_dim),
-        "timestep": torch.full((1,), 0.5),
-        "txt_ids": torch.zeros(64, 3),
-        "img_ids": torch.zeros(96, 3),
+        "hidden_states": torch.randn(BATCH, 96, config.in_channels),
+        "encoder_hidden_states": torch.randn(BATCH, 64, config.joint_attention_dim),
+        "pooled_projections": torch.randn(BATCH, config.pooled_projection_dim),
+        "timestep": torch.full((BATCH,), 0.5),
     }
     if config.guidance_embeds:
-        inputs["guidance"] = torch.full((1,), 3.5)
-    open_axes: dict[str, tuple[int, ...]] = {"hidden_states": (1,), "encoder_hidden_states": (1,)}
+        inputs["guidance"] = torch.full((BATCH,), 3.5)
+    open_axes: dict[str, tuple[int, ...]] = {name: (0,) for name in inputs}
+    open_axes |= {"hidden_states": (0, 1), "encoder_hidden_states": (0, 1)}
+    inputs |= {"txt_ids": torch.zeros(64, 3), "img_ids": torch.zeros(96, 3)}
     return _transformer(network, inputs, open_axes | {"txt_ids": (0,), "img_ids": (0,)})
 
 

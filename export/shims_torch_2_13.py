@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,6 +38,53 @@ def settled(exported: ExportedProgram, opset: int) -> ExportedProgram:
     twin._graph_module = torch.fx.GraphModule(exported.graph_module, graph)
     vars(twin)["run_decompositions"] = lambda *_: twin
     return twin
+
+
+@contextlib.contextmanager
+def sparing(settled_one: ExportedProgram) -> Generator[None]:
+    """While it lasts, torch.onnx does not interpret a settled program in search of promotions.
+
+    It does so node by node, to write a cast wherever torch mixes element types: half of what is
+    left of its time. Where every operator takes floats of one kind there is nothing to find.
+    """
+    if "run_decompositions" not in vars(settled_one) or not _mixes_nothing(settled_one):
+        yield
+        return
+    from torch.onnx._internal.exporter import _fx_passes
+
+    kept = _fx_passes.insert_type_promotion_nodes
+    vars(_fx_passes)["insert_type_promotion_nodes"] = lambda module: None
+    try:
+        yield
+    finally:
+        vars(_fx_passes)["insert_type_promotion_nodes"] = kept
+
+
+def _mixes_nothing(exported: ExportedProgram) -> bool:
+    """Whether no operator promotes its inputs; whole numbers beside floats are made floats."""
+    import torch
+    from torch.fx import Node
+    from torch.onnx._internal.fx.passes.type_promotion import TypePromotionTable
+
+    rules = TypePromotionTable()
+    for node in exported.graph.nodes:
+        packet = getattr(node.target, "overloadpacket", None)
+        rule = rules.get_rule(packet) if packet is not None else None
+        if rule is None:
+            continue
+        places = [p for p in getattr(rule, "promote_args_positions", (0,)) if p < len(node.args)]
+        values = [node.args[place] for place in places]
+        given = [one for v in values for one in (v if isinstance(v, list | tuple) else [v])]
+        tensors = [one.meta["val"] for one in given if isinstance(one, Node)]
+        if not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
+            return False
+        kinds = {tensor.dtype for tensor in tensors}
+        if len(kinds) != 1 or not kinds.pop().is_floating_point:
+            return False
+        for place, value in zip(places, values, strict=True):
+            if type(value) is int:
+                node.update_arg(place, float(value))
+    return True
 
 
 def _changes_in_place(exported: ExportedProgram, targets: set[Any]) -> bool:

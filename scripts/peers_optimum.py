@@ -1,6 +1,6 @@
 """The same pipeline, exported by minuet and by optimum in turns -> a table of both.
 
-python scripts/peers_optimum.py [--rounds 3] [--widths 96,192,384,384] [-o peers_optimum.json]
+PYTHONPATH=. python scripts/peers_optimum.py [--rounds 3] [--widths 96,192,384,384] [-o OUT.json]
 
 Each export is a process of its own, from start to end. Both write the same folder: UNet, both
 halves of the autoencoder, text encoder. "beyond" is peak memory less the weights. Then the two

@@ -10,7 +10,7 @@ from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Signature, TensorSpec
 from minuet.export.capture import Program, capture
 from minuet.export.onnx_graph import graph_of
-from minuet.export.shims_torch_2_13 import settled
+from minuet.export.shims_torch_2_13 import settled, sparing
 
 
 def captured(module: nn.Module) -> Program:
@@ -74,14 +74,33 @@ def test_a_program_that_onnx_knows_whole_is_not_traced_again() -> None:
     assert [str(node.target) for node in exported.graph.nodes] == before
 
 
+class Mixes(nn.Module):
+    """Adds whole numbers to floats, and a number to a float."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        return (x * 2 + torch.arange(4),)
+
+
+@pytest.mark.parametrize(("module", "mixed"), [(Twice(), False), (Mixes(), True)])
+def test_promotions_are_looked_for_only_where_there_may_be_some(
+    module: nn.Module, mixed: bool
+) -> None:
+    from torch.onnx._internal.exporter import _fx_passes
+
+    usual = _fx_passes.insert_type_promotion_nodes
+    with sparing(settled(captured(module).exported, 18)):
+        assert (_fx_passes.insert_type_promotion_nodes is usual) is mixed
+    assert _fx_passes.insert_type_promotion_nodes is usual
+
+
 @pytest.mark.parametrize("module", [Writes(), Holder()])
 def test_any_other_program_is_left_to_torch(module: nn.Module) -> None:
     exported = captured(module).exported
     assert settled(exported, 18) is exported
 
 
-@pytest.mark.parametrize("module", [Twice(), Writes()])
-def test_both_ways_give_the_modules_own_numbers(module: nn.Module) -> None:
+@pytest.mark.parametrize("module", [Twice(), Writes(), Mixes()])
+def test_all_ways_give_the_modules_own_numbers(module: nn.Module) -> None:
     import onnxruntime as ort
 
     data = ir.to_proto(graph_of(captured(module), 18)).SerializeToString()
