@@ -175,7 +175,8 @@ def _mp4(frames: Frames, fps: int) -> bytes:
 
     height, width = (side - side % 2 for side in frames.shape[1:3])  # H.264 halves the colours
     stream = BytesIO()
-    with av.open(stream, "w", format="mp4") as video:
+    # bitexact: else the hour of writing stands in the file.
+    with av.open(stream, "w", format="mp4", options={"fflags": "+bitexact"}) as video:
         track: Any = video.add_stream("libx264", rate=fps)
         track.width, track.height, track.pix_fmt = width, height, "yuv420p"
         track.options = {"crf": "14", "preset": "medium", "threads": "1"}
