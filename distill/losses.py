@@ -54,7 +54,7 @@ def weighted(error_NHW: Tensor, weight_NHW: Tensor, clips: int) -> Tensor:
 def affine_loss(affine_NK6: Tensor, batch: Batch, weight_NHW: Tensor) -> Tensor:
     """Squared distance of the flows that each part's true pixels would have; parts count alike.
 
-    Counted by pixels, an arm is a twentieth of a sticker, and hardly moved when it should wave.
+    Counted by pixels, an arm is little of a sticker, and hardly moved when it should wave.
     The error at (x, y, 1) is linear in the difference D of two affines, so a part's squares sum to
     D M D', with M the second moments of its pixels: no map of motions is ever made.
     """
@@ -83,8 +83,8 @@ def composition_losses(fields: Fields, batch: Batch, t_B: Tensor) -> dict[str, T
     dense: a price on the remainder.
 
     Motions learn from their labels alone. While masks are still wrong, frames look better if an
-    arm stays where it is, and what words had learnt of arms was lost again (measured: a raised
-    arm's turn was 1.2 rad off after 9000 clips, from 0.02 after the rehearsal).
+    arm stays where it is, and what words had learnt of arms was lost again (measured: mean squared
+    error of the motions 0.0003 after the rehearsal, 0.05 after 12 000 clips of all losses).
     """
     side, frames = batch.sticker_BCHW.shape[-1], batch.frames
     still = replace(fields, affine_NK6=fields.affine_NK6.detach())

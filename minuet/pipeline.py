@@ -29,7 +29,7 @@ from minuet.distill.path import generator, levels
 from minuet.distill.rehearse import rehearse
 from minuet.distill.steps import StepDistillation
 from minuet.distill.store import ClipStore, write_shard
-from minuet.distill.study import study
+from minuet.distill.study import READERS, study
 from minuet.distill.teacher import NetworkTeacher
 from minuet.models.denoiser import SIZES, Denoiser
 from minuet.models.student import Sampler, Student, load_student, save_student
@@ -100,7 +100,7 @@ class Pipeline:
         config = self._config(stage, name)
         if not (folder / "checkpoint.safetensors").exists():
             self._prepare(network, store, stage, name)
-        trainer = Trainer(network, config, folder)
+        trainer = Trainer(network, config, folder, READERS if stage.study else ())
         trainer.resume()
         odds = self.odds(stage.taste)
         trainer.run(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minuet.stickers.palette import deep, luminance
-from minuet.stickers.rig import Color, Part, Points, Rig
+from minuet.stickers.rig import BORDER, Color, Part, Points, Rig
 
 SAFE = 0.80  # nothing, border included, lies farther from the middle on either axis at rest
 MARGIN = 0.072  # room kept for outline and white border around every silhouette
@@ -58,6 +58,7 @@ class Drawing:
     color: Color = (255.0, 255.0, 255.0)  # what accessories must stand out from
     toppers: list[int] = field(default_factory=list)  # parts a hat takes the place of
     rims: set[int] = field(default_factory=set)
+    border: float = BORDER
 
     def fill(
         self,
@@ -131,6 +132,7 @@ class Drawing:
                 node: (x * scale + shift[0], y * scale + shift[1])
                 for node, (x, y) in self.pivots.items()
             },
+            border=self.border,
         )
 
     def _with_rims(self) -> Iterator[Part]:

@@ -14,6 +14,8 @@ from minuet.stickers.rig import Color, Points, Rig
 
 Random = np.random.Generator
 
+BARE = 0.4  # without a white border, as emoji are
+
 
 def build(seed: int) -> Rig:
     """A rig of one or two random bodies, perhaps with a pattern, a face, limbs and toppings."""
@@ -35,6 +37,8 @@ def build(seed: int) -> Rig:
         _attachment(drawing, random, color, outline)
     if random.random() < 0.62:
         _face(drawing, random, color, size)
+    if random.random() < BARE:
+        drawing.border = 0.0
     return drawing.finish()
 
 

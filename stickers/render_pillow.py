@@ -42,8 +42,8 @@ def _frame(
     picture = Image.new("RGBA", (size * factor, size * factor))
     pen = Pen(picture)
     for part in rig.parts:
-        if part.silhouette:
-            _border(pen, part, affine_K33[NODE_ID[part.node]], _rgba(WHITE))
+        if width := border_width(rig, part):
+            _border(pen, part, width, affine_K33[NODE_ID[part.node]], _rgba(WHITE))
     for part, look in zip(rig.parts, looks, strict=True):
         _paint(pen, part, look, affine_K33[NODE_ID[part.node]])
     pixels = np.asarray(picture.reduce(factor))
@@ -55,8 +55,8 @@ def _numbers(rig: Rig, affine_K33: NDArray[np.float64], size: int) -> NDArray[np
     picture = Image.new("L", (size, size))
     pen = Pen(picture)
     for part in rig.parts:
-        if part.silhouette:
-            _border(pen, part, affine_K33[NODE_ID[part.node]], NODE_ID[part.node] + 1)
+        if width := border_width(rig, part):
+            _border(pen, part, width, affine_K33[NODE_ID[part.node]], NODE_ID[part.node] + 1)
     for part in rig.parts:
         _fill(pen, part, affine_K33[NODE_ID[part.node]], NODE_ID[part.node] + 1)
     return np.asarray(picture)[1::2, 1::2].astype(np.int16) - 1
@@ -103,8 +103,8 @@ def _scale(affine: NDArray[np.float64]) -> float:
     return math.sqrt(abs(np.linalg.det(affine[:2, :2])))
 
 
-def _border(pen: Pen, part: Part, affine: NDArray[np.float64], ink: Ink) -> None:
-    pen.stroke(_path(part, affine), border_width(part) * _scale(affine), ink)
+def _border(pen: Pen, part: Part, width: float, affine: NDArray[np.float64], ink: Ink) -> None:
+    pen.stroke(_path(part, affine), width * _scale(affine), ink)
     if part.kind == "fill":
         pen.fill(_posed(part, affine), ink)
 

@@ -31,7 +31,7 @@ class SkiaBackend:
     def draw(self, rig: Rig, style: str, matrices: Matrices, size: int) -> NDArray[np.uint8]:
         """Straight-alpha RGBA uint8 (T, H, W, 4)."""
         paths = [_path(part) for part in rig.parts]
-        program = _borders(rig.parts, paths, None)
+        program = _borders(rig, paths, None)
         for part, path in zip(rig.parts, paths, strict=True):
             program += _painted(part, path, style)
         return _run(program, matrices, size)
@@ -39,7 +39,7 @@ class SkiaBackend:
     def number(self, rig: Rig, matrices: Matrices, size: int) -> NDArray[np.int16]:
         """The node seen at every pixel's centre (T, H, W), -1 outside of the sticker."""
         paths = [_path(part) for part in rig.parts]
-        program = _borders(rig.parts, paths, "number")
+        program = _borders(rig, paths, "number")
         for part, path in zip(rig.parts, paths, strict=True):
             width = 0.0 if part.kind == "fill" else part.width
             program.append(Stroke(NODE_ID[part.node], path, _numbered(part, width)))
@@ -53,11 +53,10 @@ def _path(part: Part) -> Any:
     return path
 
 
-def _borders(parts: tuple[Part, ...], paths: list[Any], what: str | None) -> list[Stroke]:
+def _borders(rig: Rig, paths: list[Any], what: str | None) -> list[Stroke]:
     drawn = []
-    for part, path in zip(parts, paths, strict=True):
-        if part.silhouette:
-            width = border_width(part)
+    for part, path in zip(rig.parts, paths, strict=True):
+        if width := border_width(rig, part):
             brush = _numbered(part, width) if what else _brush(WHITE, width)
             drawn.append(Stroke(NODE_ID[part.node], path, brush))
     return drawn

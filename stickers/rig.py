@@ -30,6 +30,8 @@ PARENT: dict[str, str | None] = {
 NODES = tuple(PARENT)
 NODE_ID = {name: index for index, name in enumerate(NODES)}
 
+BORDER = 0.078  # white around the silhouette
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joint:
@@ -65,6 +67,7 @@ class Rig:
 
     parts: tuple[Part, ...]
     pivots: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    border: float = BORDER  # 0: as an emoji has none
 
     def matrices(self, pose: Pose) -> dict[str, Matrix]:
         """Rest-to-posed affine of every node (3 x 3, canvas units)."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from minuet.stickers.motions import CENTRED, MOTIONS, joint_values, phases_of
 from minuet.stickers.rig import NODE_ID, NODES, PARENT, Part, Rig
 
-BORDER = 0.078  # white around the silhouette, in the rig's units
 SAFE = 0.975  # how far from the middle the art may come in any motion
 LARGEST_VIEW = 1.06
 AMPLITUDES = (0.6, 1.0, 1.3)
@@ -143,7 +142,7 @@ def extent(rig: Rig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             moved = row[:, :2] @ points.T + row[:, 2:]
             low[axis] = min(low[axis], moved.min())
             high[axis] = max(high[axis], moved.max())
-    return low - BORDER, high + BORDER
+    return low - rig.border, high + rig.border
 
 
 @functools.cache
@@ -187,9 +186,11 @@ def closed(part: Part) -> bool:
     return part.kind != "line"
 
 
-def border_width(part: Part) -> float:
-    """The whole width of the white stroke under a silhouette part."""
-    return 2 * BORDER + (part.width if part.kind != "fill" else 0.0)
+def border_width(rig: Rig, part: Part) -> float:
+    """The whole width of the white stroke under a part; 0 for none."""
+    if not part.silhouette or not rig.border:
+        return 0.0
+    return 2 * rig.border + (part.width if part.kind != "fill" else 0.0)
 
 
 def gradient_ends(part: Part) -> tuple[tuple[float, float], tuple[float, float]]:

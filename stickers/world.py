@@ -36,7 +36,7 @@ __all__ = [
 
 SPLITS = ("train", "test")
 HELD_OUT = 8  # one character x motion pair in so many is for tests
-THINGS = 0.15  # of the training stickers
+THINGS = 0.3  # of the training stickers
 DEFAULT_COLORS = 0.35
 BARE = 0.3  # without an accessory
 AMPLITUDES = ((0.6, 0.25), (1.0, 0.5), (1.3, 0.25))

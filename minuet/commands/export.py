@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from minuet import shipped
 from minuet.commands.common import Json, Out, Seed, Threads
 from minuet.contracts.artifact import PRECISIONS, Artifact
 from minuet.contracts.errors import MinuetError, MissingBackendError, RequestError
@@ -88,7 +89,7 @@ def export(
     from minuet.export.sources.record import parse_more
 
     say = Out(json=json)
-    word = source or _shipped()
+    word = source or str(shipped.student())
     if optimum:
         return _for_optimum(word, out, words(precision), say)
     jobs = plan_jobs(words(to), words(precision), say, quantized=is_quantized(word))
@@ -319,12 +320,3 @@ def _check_place(out: Path) -> None:
 
 def _is_bundle(out: Path) -> bool:
     return (out / "manifest.json").is_file() and not (out / "model.json").exists()
-
-
-def _shipped() -> str:
-    from minuet import shipped
-
-    folder = shipped.folder() / "student"
-    if not folder.is_dir():
-        raise RequestError("no student is shipped with this copy; name a student's folder.")
-    return str(folder)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from minuet import shipped
 from minuet.commands.common import Json, Out, Seed
 from minuet.contracts.errors import RequestError
 
@@ -66,7 +67,7 @@ def quantize(
     say = Out(json=json)
     check_scheme(scheme)
     how = Method(name=method, share=share)
-    folder = student or _shipped()
+    folder = student or shipped.student()
     _check_place(out)
     whole = load_student(folder)
     with say.progress(f"capturing {folder}"):
@@ -155,12 +156,3 @@ def _check_place(out: Path) -> None:
 
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not is_quantized(out)):
         raise RequestError(f"{out}: exists and is not a quantized student; choose another place.")
-
-
-def _shipped() -> Path:
-    from minuet import shipped
-
-    folder = shipped.folder() / "student"
-    if not folder.is_dir():
-        raise RequestError("no student is shipped with this copy; name a student's folder.")
-    return folder

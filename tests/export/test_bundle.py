@@ -132,8 +132,9 @@ def test_no_bundle_at_all_is_said(tmp_path: Path) -> None:
 
 
 def test_what_a_desktop_leaves_behind_is_no_damage(bundle: Path) -> None:
+    before = load_bundle(bundle)
     (bundle / ".DS_Store").write_bytes(b"x")
-    load_bundle(bundle)
+    assert load_bundle(bundle) == before
 
 
 def test_without_hashes_a_changed_byte_passes_but_a_lost_one_does_not(bundle: Path) -> None:

@@ -1,12 +1,14 @@
 """Both backends draw the same pictures: white border, straight alpha, any size in range."""
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from minuet.contracts.errors import MissingBackendError, RequestError
 from minuet.stickers import render, world
+from minuet.stickers.rig import BORDER, NODES
 
 SKIA = importlib.util.find_spec("skia") is not None
 BACKENDS = ["pillow", pytest.param("skia", marks=pytest.mark.skipif(not SKIA, reason="no skia"))]
@@ -20,11 +22,25 @@ def premultiplied(frames):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_frames_are_straight_alpha_and_black_where_nothing_is(backend):
-    frames = world.render_clip(SPECS[0], 64, backend).frames_THWC
+    bordered = world.sample(2, 0, "test")
+    frames = world.render_clip(bordered, 64, backend).frames_THWC
     assert frames.shape == (8, 64, 64, 4) and frames.dtype == np.uint8
     assert (frames[frames[..., 3] == 0] == 0).all()
     edge = frames[(frames[..., 3] > 40) & (frames[..., 3] < 215)]
     assert np.median(edge[:, :3]) > 240  # a half transparent border pixel is white, not grey
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_rig_without_a_border_is_its_own_art_alone(backend):
+    rig = world.rig_of(world.sample(2, 0, "test"))
+    rest, draw = np.eye(3)[None, None].repeat(len(NODES), 1), render.backend(backend)
+    bare, bordered = (
+        draw.draw(replace(rig, border=border), "flat", rest, 96)[0] for border in (0.0, BORDER)
+    )
+    ours = draw.number(replace(rig, border=0.0), rest, 96)[0] >= 0
+    assert (bare[..., 3] > 127).sum() < 0.9 * (bordered[..., 3] > 127).sum()
+    assert ((bare[..., 3] > 127) == ours).mean() > 0.99
+    assert not (bare[..., 3] > bordered[..., 3]).any()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -10,7 +10,7 @@ from minuet.stickers.accessories import ACCESSORIES
 from minuet.stickers.characters import CHARACTERS, DEFAULT_COLOR, build, build_thing
 from minuet.stickers.motions import CENTRED, MOTIONS, pose
 from minuet.stickers.rig import NODE_ID, NODES
-from minuet.stickers.view import BORDER, View, fit, matrices, view_matrix
+from minuet.stickers.view import View, fit, matrices, view_matrix
 
 PLAIN = View(1.0, 0.0, 0.0)
 
@@ -65,7 +65,7 @@ def test_no_motion_takes_a_thing_out_of_the_canvas(seed):
 def test_the_whole_canvas_is_used_by_some_motion():
     rig = rig_named("rabbit")
     view = fit(rig)
-    assert reach(rig, view) + BORDER * view.scale > 0.9
+    assert reach(rig, view) + rig.border * view.scale > 0.9
 
 
 def test_an_arm_that_holds_something_swings_less():
@@ -89,7 +89,7 @@ def test_a_view_scales_then_shifts():
 def test_shifts_are_linear_in_the_anatomy(motion: str) -> None:
     """Characters differ in joints, middle and scale; a motion's matrices they share."""
     rows, shifts = [], []
-    for index in range(120):
+    for index in range(160):
         spec = replace(world.sample(3, index), accessory="none", motion=motion, toward="left")
         told = world.anatomy_of(spec)
         if told[27:].any():

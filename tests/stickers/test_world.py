@@ -34,7 +34,7 @@ def test_a_sample_belongs_to_its_split(split):
 
 def test_training_has_its_share_of_things_and_default_colours():
     things = sum(spec.character == "thing" for spec in TRAIN) / len(TRAIN)
-    assert things == pytest.approx(0.15, abs=0.03)
+    assert things == pytest.approx(0.3, abs=0.03)
     assert {spec.motion for spec in TRAIN} == set(MOTIONS)
 
 
