@@ -55,3 +55,11 @@ def _placed(stage: Stage) -> Stage:
     if not stage.init.startswith(SHIPPED):
         return stage
     return replace(stage, init=str(shipped.folder() / stage.init.removeprefix(SHIPPED)))
+
+
+def shipped_student() -> Path:
+    """The shipped student's folder. Raises RequestError where a copy comes without it."""
+    found = shipped.folder() / "student"
+    if not found.is_dir():
+        raise RequestError("no student is shipped with this copy; name a student's folder.")
+    return found

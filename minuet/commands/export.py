@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from minuet import shipped
 from minuet.commands.common import Json, Out, Seed, Threads
 from minuet.contracts.artifact import PRECISIONS, Artifact
 from minuet.contracts.errors import MinuetError, MissingBackendError, RequestError
+from minuet.presets import shipped_student
 from minuet.sources import Source, Wish, is_quantized, read_source
 
 MIB = 1 << 20
@@ -89,7 +89,7 @@ def export(
     from minuet.export.sources.record import parse_more
 
     say = Out(json=json)
-    word = source or str(shipped.student())
+    word = source or str(shipped_student())
     if optimum:
         return _for_optimum(word, out, words(precision), say)
     jobs = plan_jobs(words(to), words(precision), say, quantized=is_quantized(word))

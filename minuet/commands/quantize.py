@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from minuet import shipped
 from minuet.commands.common import Json, Out, Seed
 from minuet.contracts.errors import RequestError
+from minuet.presets import shipped_student
 
 # The network works at one size whatever the sticker's, so its ranges hold for every output size.
 SIZE = 128
@@ -67,7 +67,7 @@ def quantize(
     say = Out(json=json)
     check_scheme(scheme)
     how = Method(name=method, share=share)
-    folder = student or shipped.student()
+    folder = student or shipped_student()
     _check_place(out)
     whole = load_student(folder)
     with say.progress(f"capturing {folder}"):
