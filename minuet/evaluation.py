@@ -7,14 +7,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import one_hot
 
 from minuet.benchmarks.degrade import Subject, calibration
 from minuet.benchmarks.quality import Frames, Future, Judge, Reference, Row, score, summarise
 from minuet.benchmarks.stats import Interval
+from minuet.distill.batch import Batch, batch_from_arrays
 from minuet.distill.ensemble import shrunk
 from minuet.distill.path import noise
 from minuet.distill.sample import sample
-from minuet.models.compose import compose, decided, premultiply, unpremultiply
+from minuet.models.compose import (
+    LOGIT_BOUND,
+    Fields,
+    compose,
+    decided,
+    premultiply,
+    unpremultiply,
+)
 from minuet.models.student import Student
 from minuet.stickers import captions, motions, palette, world
 from minuet.worlds import SIDE
@@ -93,7 +102,6 @@ def animated(student: Student, asked: Sequence[Asked]) -> list[Frames]:
 def _chunk(student: Student, asked: Sequence[Asked], first: int) -> list[Frames]:
     config = student.network.config
     stills = [one.subject.frames_THWC[0] for one in asked]
-    large = torch.stack([torch.from_numpy(still).permute(2, 0, 1) for still in stills])
     tokens = torch.from_numpy(np.stack([captions.encode(one.caption) for one in asked]))
     shape = (config.frames, config.channels, config.side, config.side)
     fields = sample(
@@ -105,11 +113,50 @@ def _chunk(student: Student, asked: Sequence[Asked], first: int) -> list[Frames]
         guidance=student.sampler.guidance,
         bfloat16=False,
     )
-    composed = compose(premultiply(large.float() / 255), decided(fields), config.frames)
-    frames = unpremultiply(composed)
+    return _shown(fields, stills)
+
+
+def _shown(fields: Fields, stills: Sequence[Frames]) -> list[Frames]:
+    """Fields at the working size -> clips at the stickers' own."""
+    large = torch.stack([torch.from_numpy(still).permute(2, 0, 1) for still in stills])
+    count = len(fields.gate_N1HW) // len(stills)
+    frames = unpremultiply(compose(premultiply(large.float() / 255), decided(fields), count))
     pixels = (frames * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
-    clips: list[Frames] = list(pixels.reshape(len(asked), config.frames, *pixels.shape[1:]).numpy())
+    clips: list[Frames] = list(pixels.reshape(len(stills), count, *pixels.shape[1:]).numpy())
     return clips
+
+
+def told_the_truth(asked: Sequence[Asked]) -> list[Frames]:
+    """What the composition makes of the true motions, masks and paint at the working size.
+
+    The head's own ceiling: what is lost here no network brings back.
+    """
+    clips: list[Frames] = []
+    for one in asked:
+        truth = world.render_truth(one.spec, SIDE)
+        batch = batch_from_arrays(
+            frames=torch.from_numpy(truth.frames_THWC)[None],
+            part=torch.from_numpy(truth.part_THW.astype(np.uint8))[None],
+            mask=torch.from_numpy(truth.mask_THW)[None],
+            affine=torch.from_numpy(truth.affine_TK23)[None],
+            tokens=torch.zeros(1, 1, dtype=torch.int32),
+            noise=torch.full((1,), -1),
+            anatomy=torch.zeros(1, 0),
+        )
+        clips += _shown(_true_fields(batch), [one.subject.frames_THWC[0]])
+    return clips
+
+
+def _true_fields(batch: Batch) -> Fields:
+    flow = batch.flow_N2HW
+    parts = one_hot(batch.part_NHW.long(), batch.affine_NK6.shape[1]).permute(0, 3, 1, 2)
+    return Fields(
+        affine_NK6=batch.affine_NK6,
+        parts_NKHW=(parts * 2.0 - 1) * LOGIT_BOUND,
+        dense_N2HW=torch.zeros_like(flow),
+        gate_N1HW=(batch.visible_NHW(flow)[:, None] * 2 - 1) * LOGIT_BOUND,
+        paint_NCHW=batch.clean_NCHW,
+    )
 
 
 def rows_of(clips: Sequence[Frames], asked: Sequence[Asked], judge: Judge) -> list[Row]:

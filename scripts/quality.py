@@ -15,7 +15,16 @@ from minuet.benchmarks.judge import load_judge
 from minuet.benchmarks.quality import METRICS, summarise
 from minuet.benchmarks.stats import Interval
 from minuet.contracts.files import write_json
-from minuet.evaluation import animated, by_motion, ceiling, gigaflops, held_out, plain, rows_of
+from minuet.evaluation import (
+    animated,
+    by_motion,
+    ceiling,
+    gigaflops,
+    held_out,
+    plain,
+    rows_of,
+    told_the_truth,
+)
 from minuet.models.student import load_student
 
 
@@ -40,6 +49,7 @@ def main() -> None:
         costs[name] = gigaflops(student)
         print(f"{name}: {costs[name]:.1f} GFLOP a clip, {row(table[name])}", flush=True)
     if not args.no_calibration:
+        table["composed of the truth"] = summarise(rows_of(told_the_truth(asked), asked, judge))
         table |= ceiling(asked, judge)
     print(markdown(table, costs))
     value = {"clips": args.clips, "gflop_a_clip": costs}

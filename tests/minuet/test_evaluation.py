@@ -20,6 +20,7 @@ from minuet.evaluation import (
     held_out,
     plain,
     rows_of,
+    told_the_truth,
 )
 from minuet.models.student import Sampler, Student
 from minuet.stickers import captions, world
@@ -202,3 +203,11 @@ def test_arithmetic_is_that_of_every_layer_counted_by_hand() -> None:
     for handle in handles:
         handle.remove()
     assert sum(counted) / 1e9 <= total <= 1.3 * sum(counted) / 1e9
+
+
+def test_composed_of_the_truth_is_the_truth_but_for_resampling() -> None:
+    shown = list(held_out(COUNT))
+    table = summarise(rows_of(told_the_truth(shown), shown, judge_of(shown)))
+    assert table["psnr"].value > 25 and table["warp"].value < 0.03
+    assert table["first_psnr"].value == PSNR_CAP
+    assert 0.8 < table["sharpness"].value < 1.0

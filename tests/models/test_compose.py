@@ -48,6 +48,30 @@ def test_warp_is_bilinear_sampling_at_each_pixels_source() -> None:
         np.testing.assert_allclose(moved[n, :, i, j], expected, atol=1e-5)
 
 
+def test_a_crisp_warp_is_shifted_linear_interpolation() -> None:
+    from scipy.signal import lfilter
+
+    image, flow = random(1, 4, 24, 24), random(1, 2, 24, 24, seed=1) * 0.2
+    moved = composing.warp_crisp(composing.crisp(image), flow).numpy()
+    shift, knots = composing.SHIFT, image[0].double().numpy()
+    for axis in (1, 2):
+        knots = lfilter([1 / (1 - shift)], [1.0, shift / (1 - shift)], knots, axis=axis)
+    for i, j in np.ndindex(24, 24):
+        x = (2 * (j - shift) + 1) / 24 - 1 + float(flow[0, 0, i, j])
+        y = (2 * (i - shift) + 1) / 24 - 1 + float(flow[0, 1, i, j])
+        np.testing.assert_allclose(moved[0, :, i, j], bilinear(knots, x, y), atol=2e-4)
+
+
+def test_half_a_pixel_aside_a_crisp_warp_keeps_what_a_bilinear_one_blurs() -> None:
+    stripes = (torch.arange(32) % 4 < 2).float().expand(1, 4, 32, 32).contiguous()
+    flow = torch.zeros(1, 2, 32, 32)
+    flow[:, 0] = 1 / 32
+    inner = (..., slice(8, -8), slice(8, -8))
+    crisp = composing.warp_crisp(composing.crisp(stripes), flow)[inner].std()
+    blurred = composing.warp(stripes, flow)[inner].std()
+    assert 1.25 * blurred < crisp <= 1.05 * stripes[inner].std()
+
+
 def test_flow_from_parts_mixes_the_parts_motions_by_their_weights() -> None:
     affine, weights = random(2, 3, 6), random(2, 3, 4, 4, seed=1).exp()
     flow = flow_from_parts(affine, weights)
