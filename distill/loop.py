@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,10 +17,6 @@ from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.files import write_bytes
 from minuet.distill.batch import Batch
 from minuet.distill.path import generator
-
-# Of the rate. At the whole rate, 2000 clips took back most of what a study had taught (measured:
-# cross-entropy of a sticker's parts 0.36 -> 0.57, and 16 000 clips more to return).
-TAUGHT_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,20 +64,13 @@ class Progress:
 class Trainer:
     """A network, its average and its optimiser; everything needed to go on after a kill."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        config: TrainConfig,
-        folder: Path,
-        taught: Collection[str] = (),
-    ) -> None:
-        """`taught` names the children that know their work already; they go on at TAUGHT_SHARE."""
+    def __init__(self, network: nn.Module, config: TrainConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
         # Channel norms permute to channels-last: in that memory format they move nothing.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(network).requires_grad_(False).eval()
         self.optimizer = torch.optim.AdamW(
-            _groups(network, taught),
+            network.parameters(),
             config.learning_rate,
             betas=(0.9, 0.98),
             weight_decay=config.weight_decay,
@@ -137,7 +126,7 @@ class Trainer:
     def learn(self, objective: Objective, batch: Batch, rng: torch.Generator) -> dict[str, float]:
         """One step: losses, gradients, weights, average."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate() * group["share"]
+            group["lr"] = self.rate()
         loss, parts = objective(self.network, batch, rng)
         self._must_be_finite("loss", loss)
         self.optimizer.zero_grad()
@@ -200,15 +189,6 @@ class Trainer:
         """One JSON line a report."""
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(progress), sort_keys=True) + "\n")
-
-
-def _groups(network: nn.Module, taught: Collection[str]) -> list[dict[str, object]]:
-    """The parameters, and what share of the rate each of them learns at."""
-    named = list(network.named_parameters())
-    slow = [p for name, p in named if name.split(".")[0] in taught]
-    rest = [p for name, p in named if name.split(".")[0] not in taught]
-    groups: list[dict[str, object]] = [{"params": rest, "share": 1.0}]
-    return [*groups, {"params": slow, "share": TAUGHT_SHARE}] if slow else groups
 
 
 def _like(parameter: Tensor, value: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from minuet.distill.path import generator
 from minuet.distill.store import ClipStore
 from minuet.models.denoiser import Denoiser
 
-READERS = ("sticker", "anatomy", "finder")  # of a denoiser: what is read from a sticker alone
 BATCH = 32
 RATE = 2e-3
 WARMUP = 50  # steps
@@ -35,10 +34,8 @@ def study(
     A still costs an eighth of a clip, and says as much about parts and joints (measured: joints
     were 5 px off after 2000 clips of ordinary training).
     """
-    learners = [
-        network.get_submodule(name) for name in READERS if getattr(network, name) is not None
-    ]
-    parameters = [p for part in learners for p in part.parameters()]
+    learners = [network.sticker, network.anatomy, network.finder]
+    parameters = [p for part in learners if part is not None for p in part.parameters()]
     optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=0.01)
     for step in range(steps):
         for group in optimizer.param_groups:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from minuet import worlds
-from minuet.contracts.errors import RequestError
-from minuet.contracts.files import read_json, write_json
+from minuet.contracts.errors import DamagedError, RequestError
+from minuet.contracts.files import make_folder, read_json, write_json
 from minuet.contracts.recipe import Recipe, Stage, Taste
 from minuet.distill.augment import Augment
 from minuet.distill.batch import Batch
@@ -29,7 +29,7 @@ from minuet.distill.path import generator, levels
 from minuet.distill.rehearse import rehearse
 from minuet.distill.steps import StepDistillation
 from minuet.distill.store import ClipStore, write_shard
-from minuet.distill.study import READERS, study
+from minuet.distill.study import study
 from minuet.distill.teacher import NetworkTeacher
 from minuet.models.denoiser import SIZES, Denoiser
 from minuet.models.student import Sampler, Student, load_student, save_student
@@ -46,7 +46,8 @@ class Pipeline:
 
     def __init__(self, recipe: Recipe, folder: Path, judge: Judge, tell: Tell) -> None:
         self.recipe, self.folder, self.judge, self.tell = recipe, folder, judge, tell
-        folder.mkdir(parents=True, exist_ok=True)
+        check_stages(recipe)
+        make_folder(folder)
         self._same_recipe()
 
     def _same_recipe(self) -> None:
@@ -100,7 +101,7 @@ class Pipeline:
         config = self._config(stage, name)
         if not (folder / "checkpoint.safetensors").exists():
             self._prepare(network, store, stage, name)
-        trainer = Trainer(network, config, folder, READERS if stage.study else ())
+        trainer = Trainer(network, config, folder)
         trainer.resume()
         odds = self.odds(stage.taste)
         trainer.run(
@@ -134,8 +135,6 @@ class Pipeline:
     def initial(self, stage: Stage, name: str) -> Denoiser:
         """A network to begin from: new, an earlier stage's, or a student's on disk."""
         torch.manual_seed(int(generator(self.recipe.seed, *name.encode()).initial_seed() % 2**31))
-        if stage.size not in SIZES:
-            raise RequestError(f"{name}: size {stage.size!r} is not one of {sorted(SIZES)}.")
         network = Denoiser(SIZES[stage.size])
         if stage.init:
             inner = self.folder / stage.init / "model"
@@ -227,7 +226,7 @@ class Pipeline:
             return folder / "model"
         network = load_student(self.folder / "student" / "model").network
         network.train().requires_grad_(True)
-        count = read_json(self.folder / "kept" / "summary.json")["kept"]
+        count = read_summary(self.folder)["kept"]
         kept, lessons = ClipStore(self.folder / "kept", count), self.lessons()
 
         def draw(size: int, rng: torch.Generator) -> Batch:
@@ -254,6 +253,40 @@ class Pipeline:
         sampler = Sampler(levels=steps.levels, folded=self.recipe.ensemble.guidance)
         self._save(trainer.average, sampler, folder / "model", "student")
         return folder / "model"
+
+
+def check_stages(recipe: Recipe) -> None:
+    """Refuse at once what a later stage would only stumble over after hours.
+
+    Raises:
+        RequestError: a size, a loss or a start that there is not.
+    """
+    stages = {f"teachers/{name}": stage for name, stage in recipe.teachers.items()}
+    stages = ({"base": recipe.base} if recipe.base else {}) | stages | {"student": recipe.student}
+    earlier: set[str] = set()
+    for name, stage in stages.items():
+        if stage.size not in SIZES:
+            raise RequestError(f"{name}: size {stage.size!r} is not one of {sorted(SIZES)}.")
+        _weights(stage.taste, name)
+        if stage.init and stage.init not in earlier and not Path(stage.init).is_dir():
+            raise RequestError(
+                f"{name}: init {stage.init!r} is neither an earlier stage nor a student's folder."
+            )
+        earlier.add(name)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """What the judge did in a run, as `summary` counted it.
+
+    Raises:
+        DamagedError: missing, or not what was written there.
+    """
+    path = folder / "kept" / "summary.json"
+    found = read_json(path)
+    whole = isinstance(found, dict) and isinstance(found.get("kept_by_teacher"), dict)
+    if not whole or not all(type(found.get(name)) is int for name in ("kept", "candidates")):
+        raise DamagedError(f"{path}: damaged; remove {path.parent} and run the same command again.")
+    return dict(found)
 
 
 def request_for(seed: int, number: int, split: str = "train") -> Request:

@@ -15,10 +15,9 @@ import torch
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.distill.augment import Augment
 from minuet.distill.batch import Batch
-from minuet.distill.loop import TAUGHT_SHARE, TrainConfig, Trainer
+from minuet.distill.loop import TrainConfig, Trainer
 from minuet.distill.losses import Weights
 from minuet.distill.objectives import FlowMatching
-from minuet.distill.path import generator
 from tests.distill.squares import MIRROR, NOTHING, draw
 from tests.models.tiny import denoiser
 
@@ -30,20 +29,6 @@ def trainer(folder: Path, steps: int = STEPS, **changes: float) -> Trainer:
     settings = {"batch": 2, "warmup_clips": 4, "log_steps": 2, "save_seconds": 0.0} | changes
     config = TrainConfig(clips=2 * steps, **settings)  # type: ignore[arg-type]
     return Trainer(denoiser().train(), config, folder)
-
-
-def test_what_is_taught_already_goes_on_slower(tmp_path: Path) -> None:
-    moved = {}
-    for name, taught in {"all alike": (), "slower": ("sticker",)}.items():
-        one = Trainer(denoiser().train(), TrainConfig(clips=2, batch=2, ema=0.0), tmp_path, taught)
-        before = {k: v.detach().clone() for k, v in one.network.named_parameters()}
-        one.learn(OBJECTIVE, draw(2, generator(0)), generator(1))
-        moved[name] = {
-            k: float((v - before[k]).norm().detach()) for k, v in one.network.named_parameters()
-        }
-    for k, far in moved["all alike"].items():
-        share = TAUGHT_SHARE if k.startswith("sticker.") else 1.0
-        assert moved["slower"][k] == pytest.approx(share * far, rel=0.05, abs=1e-7), k
 
 
 def until(step: int, one: Trainer) -> Callable[[int, torch.Generator], Batch]:
