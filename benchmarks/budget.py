@@ -31,6 +31,9 @@ class Limit:
     unit: str = ""
 
     def __post_init__(self) -> None:
+        for word in (self.metric, self.runtime, self.artifact, self.of, self.unit):
+            if type(word) is not str:
+                raise RequestError(f"a limit's metric, names and unit are text, got {word!r:.40}.")
         unit = unit_of(self.metric)
         if self.unit and self.unit != unit:
             raise RequestError(f"{self.metric} is measured in {unit or 'counts'}, not {self.unit}.")
@@ -52,6 +55,8 @@ class Budget:
     level: float = 0.99  # of every interval that a verdict rests on
 
     def __post_init__(self) -> None:
+        if type(self.name) is not str or type(self.size) is not int:
+            raise RequestError(f"name is text and size whole, got {self.name!r}, {self.size!r}.")
         if not 0 < self.min_effect < 1 or not 0.5 < self.level < 1:
             raise RequestError(
                 f"need 0 < min_effect < 1 and 0.5 < level < 1, "
@@ -87,7 +92,7 @@ def read_budget(path: Path) -> Budget:
         value = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DamagedError(f"{path}: missing.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no UTF-8, no TOML, endless numbers
         raise DamagedError(f"{path}: not readable as TOML ({error}).") from error
     try:
         return budget_of(value)

@@ -68,21 +68,30 @@ def disk_errors(what: Path) -> Generator[None]:
         raise
 
 
-def _make_way(path: Path) -> None:
-    """Make the folders above a path."""
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they are there.
+
+    Raises:
+        RequestError: a file is in the way.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise RequestError(
             f"{path}: a file stands where a folder is needed; choose another place."
         ) from error
 
 
+def _beside(path: Path) -> str:
+    """How the name of a temporary neighbour begins: short, since names end at 255 bytes."""
+    return f".{path.name[:40]}."
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all (temporary neighbour, fsync, rename)."""
     with disk_errors(path):
-        _make_way(path)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        make_folder(path.parent)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_beside(path))
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
@@ -108,6 +117,8 @@ def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
         DamagedError: missing, too large, truncated, or not JSON.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DamagedError(f"{path}: a pipe or a device, not a file; get a fresh copy.")
         if path.stat().st_size > max_bytes:
             raise DamagedError(f"{path}: larger than {max_bytes >> 20} MiB; refused.")
         return json.loads(path.read_text(encoding="utf-8"))
@@ -129,8 +140,8 @@ def write_folder(path: Path, *, replace: bool = True) -> Generator[Path]:
     """
     with disk_errors(path):
         _check_place(path, replace)
-        _make_way(path)
-        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        make_folder(path.parent)
+        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=_beside(path)))
         try:
             yield staging
             staging.chmod(0o755)

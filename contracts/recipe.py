@@ -1,5 +1,7 @@
 """What a distillation was asked for: a checked value from a plain mapping."""
 
+import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from itertools import pairwise
@@ -8,6 +10,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 from minuet.contracts.errors import RequestError
 
 SCHEMA = 1
+LARGEST = 2**63  # of a number
 T = TypeVar("T")
 
 
@@ -36,6 +39,15 @@ class Taste:
     forget: float = 0.1  # captions left empty
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
 
+    def __post_init__(self) -> None:
+        odds = self.big, self.gentle, self.things, self.dressed
+        if min(odds) < 0:
+            raise ValueError(f"big, gentle, things and dressed are not below 0, got {odds}")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale is the smallest and the largest, above 0, got {self.scale}")
+        if not 0 < self.wordings <= 1 or not 0 <= self.recolour <= 1 or not 0 <= self.forget <= 1:
+            raise ValueError("wordings, recolour and forget are shares: at most 1, not below 0")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
@@ -54,6 +66,10 @@ class Stage:
 
     def __post_init__(self) -> None:
         _check_training(self.clips, self.batch, self.learning_rate)
+        if min(self.warmup_clips, self.rehearsal, self.study) < 0:
+            raise ValueError("warmup_clips, rehearsal and study are not below 0")
+        if not all(0 < level <= 1 for level in self.levels):
+            raise ValueError(f"noise levels are above 0 and at most 1, got {self.levels}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +80,13 @@ class Ensemble:
     steps: int = 16
     guidance: float = 1.5
     shift: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.stickers < 1 or self.steps < 1 or self.shift <= 0:
+            raise ValueError(
+                f"stickers >= 1, steps >= 1 and shift > 0 are needed, got {self.stickers}, "
+                f"{self.steps} and {self.shift}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +138,13 @@ class Recipe:
             raise ValueError(f"schema {self.schema} is newer than {SCHEMA}; upgrade minuet")
         if not self.teachers:
             raise ValueError("at least one teacher is needed")
+        for name in self.teachers:  # each becomes a folder
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+                raise ValueError(f"a teacher's name is of letters, digits, - and _, got {name!r}")
+        if self.seed < 0 or self.clips < 1:
+            raise ValueError(
+                f"seed >= 0 and clips >= 1 are needed, got {self.seed} and {self.clips}"
+            )
 
 
 def recipe_from(value: Any, where: str) -> Recipe:
@@ -156,19 +186,31 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _build(cast(type[Any], hint), value, where)
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
-            raise RequestError(f"{where}: a list of numbers is needed, got {value!r}.")
+            raise RequestError(f"{where}: a list of numbers is needed, got {short(value)}.")
         rows = cast(list[Any], value)
         if Ellipsis not in get_args(hint) and len(rows) != len(get_args(hint)):
-            raise RequestError(f"{where}: {len(get_args(hint))} numbers are needed, got {value!r}.")
+            count = len(get_args(hint))
+            raise RequestError(f"{where}: {count} numbers are needed, got {short(value)}.")
         return tuple(_convert(float, row, where) for row in rows)
     if get_origin(hint) is not None:
         if not isinstance(value, Mapping):
-            raise RequestError(f"{where}: a mapping is needed, got {value!r}.")
+            raise RequestError(f"{where}: a mapping is needed, got {short(value)}.")
         inner = get_args(hint)[1]
         table = cast(Mapping[str, Any], value)
+        if strange := [name for name in table if type(name) is not str]:
+            raise RequestError(f"{where}: names are text, got {short(strange[0])}; quote it.")
         return {name: _convert(inner, row, f"{where}.{name}") for name, row in table.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise RequestError(f"{where}: {hint.__name__} is needed, got {value!r}.")
-    return value
+    wanted: Any = (int, float) if hint is float else hint
+    if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
+        raise RequestError(f"{where}: {hint.__name__} is needed, got {short(value)}.")
+    if hint in (int, float) and not abs(value) < LARGEST:  # nor is a NaN below anything
+        raise RequestError(f"{where}: {short(value)} is not a number that can be worked with.")
+    return float(value) if hint is float else value
+
+
+def short(value: Any) -> str:
+    """A value in a few words: some lines of YAML stand for gigabytes."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes out no number of more than 4300 digits
+        return "a number of thousands of digits"

@@ -41,6 +41,11 @@ class Run:
     macs: float | None  # multiply-accumulates a clip, from the program
     refusal: str = ""  # why it was not run; then samples are empty
 
+    def __post_init__(self) -> None:
+        for name, samples in self.samples_ms.items():
+            if any(value < 0 for value in samples):
+                raise ValueError(f"samples_ms.{name} holds a time below 0")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:

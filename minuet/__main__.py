@@ -3,6 +3,7 @@
 import importlib
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -98,6 +99,9 @@ def main() -> None:
     """The console script."""
     if not sys.warnoptions and not switch("MINUET_DEBUG"):
         warnings.simplefilter("ignore")  # libraries' advice to their developers, not to our users
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal or a file name without Unicode
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="minuet")
 
 

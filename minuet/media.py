@@ -49,7 +49,7 @@ def write_animation(
     frames give the same bytes.
 
     Raises:
-        RequestError: no such kind, or the disk is full.
+        RequestError: no such kind, a video that is too small, or the disk is full.
         MissingBackendError: MP4 without PyAV.
     """
     kind = kind_of(path)
@@ -174,6 +174,8 @@ def _mp4(frames: Frames, fps: int) -> bytes:
     import av
 
     height, width = (side - side % 2 for side in frames.shape[1:3])  # H.264 halves the colours
+    if not height or not width:
+        raise RequestError("a video is at least 2 px wide and high; ask for a larger --size.")
     stream = BytesIO()
     # bitexact: else the hour of writing stands in the file.
     with av.open(stream, "w", format="mp4", options={"fflags": "+bitexact"}) as video:

@@ -69,7 +69,8 @@ def read(path: Path) -> tuple[Picture, tuple[str, ...]]:
         RequestError: not there, not a readable image, or too large.
     """
     if not path.is_file():
-        raise RequestError(f"{path}: {'not a file' if path.exists() else 'no such image'}.")
+        found = "not a file" if path.exists() else "no such image"
+        raise RequestError(f"{path}: {found}; give the path of one image.")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise RequestError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; make it smaller.")
     Image.init()

@@ -11,6 +11,7 @@ which is PCG64 and numpy's ziggurat: an app in another language reads it from a 
 import difflib
 import re
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minuet.contracts.artifact import PRECISIONS, Artifact, Manifest
-from minuet.contracts.errors import DamagedError, MissingBackendError, RequestError
+from minuet.contracts.errors import DamagedError, MinuetError, MissingBackendError, RequestError
 from minuet.contracts.runtime import Session
 from minuet.contracts.tensors import Arrays, Signature
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 MAX_CAPTION = 500  # characters; two lines of a chat are about 160
 MAX_TOKENIZER_BYTES = 16 << 20
+NAMED = 12  # words that a message names; the rest would bury it
 ADDED = 4  # tokens kept free for what is added to a caption
 EXAMPLES = "a red rabbit waving, a sleepy panda with a balloon, a robot dancing wildly"
 INPUTS, OUTPUT = ("image", "tokens", "noise"), "frames"
@@ -59,7 +61,8 @@ def script(text: str, seed: int = 0) -> Script:
     said, foreign = _understandable(text)
     told = captions.parse(said)
     if not told.known:
-        raise RequestError(f"none of the caption's words is known; try: {EXAMPLES}.")
+        found = ", ".join(told.unknown + foreign)[:60] or "no words"
+        raise RequestError(f"none of the caption's words is known ({found}); try: {EXAMPLES}.")
     unknown = told.unknown + foreign
     room = captions.encode("").size - ADDED
     unread = told.known[room:]
@@ -81,7 +84,7 @@ def script(text: str, seed: int = 0) -> Script:
 
 
 def _understandable(text: str) -> tuple[str, tuple[str, ...]]:
-    """The caption in one line without words in other alphabets, and those words."""
+    """The caption in one printable line, without emoji and words in other alphabets; and those."""
     if len(text) > MAX_CAPTION:
         raise RequestError(
             f"the caption has {len(text)} characters, {MAX_CAPTION} are taken; "
@@ -89,10 +92,22 @@ def _understandable(text: str) -> tuple[str, tuple[str, ...]]:
         )
     if not text.strip():
         raise RequestError(f"the caption is empty; try: {EXAMPLES}.")
-    foreign = tuple(w for w in re.findall(r"\w+", text.lower()) if not w.isascii())
+    # Full-width letters become plain ones; control characters and broken bytes say nothing.
+    text = "".join(
+        sign if sign.isprintable() else " " for sign in unicodedata.normalize("NFKC", text)
+    )
+    words = re.findall(r"\w+|[^\w\s]", text)
+    foreign = tuple(dict.fromkeys(word.lower() for word in words if _foreign(word)))
     for word in foreign:
         text = re.sub(re.escape(word), " ", text, flags=re.IGNORECASE)
     return " ".join(text.split()), foreign
+
+
+def _foreign(word: str) -> bool:
+    """Whether a word has letters of another alphabet, or is a picture; punctuation is neither."""
+    return not word.isascii() and (
+        word.isalnum() or len(word) > 1 or unicodedata.category(word) in ("So", "Sk")
+    )
 
 
 def _choices(said: str, seed: int) -> tuple[str, str]:
@@ -158,9 +173,22 @@ class Player:
         }
 
     def play(self, inputs: Arrays) -> tuple[NDArray[np.uint8], float]:
-        """Frames uint8 (T, S, S, 4), straight alpha, and the milliseconds they took."""
+        """Frames uint8 (T, S, S, 4), straight alpha, and the milliseconds they took.
+
+        Raises:
+            DamagedError: the program does not run on what its manifest says, or draws no pixels.
+        """
         started = time.perf_counter()
-        frames = np.asarray(self.session.run(inputs)[OUTPUT])
+        try:
+            frames = np.asarray(self.session.run(inputs)[OUTPUT])
+        except (MinuetError, MemoryError):
+            raise
+        except Exception as error:  # each runtime has its own
+            said = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise DamagedError(
+                f"{self.artifact.name} does not run on what its manifest says ({said}); "
+                "export it again."
+            ) from error
         spent = (time.perf_counter() - started) * 1000
         if not np.isfinite(frames).all():
             raise DamagedError(f"{self.artifact.name} drew no pixels (NaN); export it again.")

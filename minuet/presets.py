@@ -38,7 +38,7 @@ def read_recipe(name: str) -> Recipe:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise RequestError(f"{name}: not UTF-8 text ({error}); mend it.") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except Exception as error:  # a date or a number that is none breaks PyYAML in its own ways
         raise RequestError(f"{name}: not readable as YAML ({error}); mend it.") from error
     return _found(recipe_from(value, name))
 

@@ -70,7 +70,7 @@ def animate(
     path = out or Path(f"{slug(told.caption)}.webp")
     kind = media.kind_of(path)
     behind = media.colour(background) if background else None
-    if image is not None and path.exists() and path.samefile(image):
+    if image is not None and same_file(path, image):
         raise RequestError(f"{path}: that is the image itself; choose another name with -o.")
     with open_player(
         bundle or shipped(), runtime=runtime, precision=precision, threads=threads
@@ -88,18 +88,28 @@ def bundle_and_caption(words: list[str]) -> tuple[Path | None, str]:
     """One argument is a caption, two are a bundle and a caption.
 
     Raises:
-        RequestError: more, or a folder alone.
+        RequestError: more, a folder alone, or two words of which the first is no folder.
     """
     if len(words) > 2:
         raise RequestError(
             f'put the caption in quotes: minuet animate "{" ".join(words)[:80]}" '
             "(a bundle's folder may stand before it)."
         )
+    if len(words) == 2 and not Path(words[0]).is_dir():
+        raise RequestError(
+            f"{words[0]}: no bundle is there. If it belongs to the caption, put the caption in "
+            f'quotes: minuet animate "{" ".join(words)[:80]}"; else `minuet export` makes a bundle.'
+        )
     if len(words) == 2:
         return Path(words[0]), words[1]
     if len(words[0]) < 256 and (Path(words[0]) / "manifest.json").is_file():
         raise RequestError(f'{words[0]}: what should it animate? Add "a red rabbit waving".')
     return None, words[0]
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file; what is not there, or a loop of links, is none."""
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def shipped() -> Path:
@@ -121,11 +131,11 @@ def shipped() -> Path:
 
 def explain(told: Any, out: Out, *, drawn: bool) -> None:
     """Say what was not understood and what was chosen."""
-    from minuet.player import nearest
+    from minuet.player import NAMED, nearest
 
     if told.unknown:
-        close = [f"{w} ({near}?)" if (near := nearest(w)) else w for w in told.unknown[:12]]
-        more = "" if len(told.unknown) <= 12 else f" and {len(told.unknown) - 12} more"
+        close = [f"{w} ({near}?)" if (near := nearest(w)) else w for w in told.unknown[:NAMED]]
+        more = "" if len(told.unknown) <= NAMED else f" and {len(told.unknown) - NAMED} more"
         out.warn(f"words that are not known and were left out: {', '.join(close)}{more}")
     if told.unread:
         out.warn(f"the caption is too long; left out from {told.unread[0]!r} on")

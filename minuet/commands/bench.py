@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from minuet import __version__
 from minuet.commands.common import Json, Out, Seed, Threads
 from minuet.contracts.artifact import Artifact, Manifest
-from minuet.contracts.errors import MissingBackendError, RequestError
+from minuet.contracts.errors import DamagedError, MissingBackendError, RequestError
 from minuet.contracts.files import write_bytes, write_folder, write_json
 from minuet.contracts.report import Report, Run
 from minuet.contracts.tensors import Arrays, Signature
@@ -102,6 +102,7 @@ def measure_bundle(
     from minuet.benchmarks.subject import Job
 
     chosen = pairs(manifest, names)
+    work = work_of(manifest)
     inputs = example(bundle, manifest, seed)
     machine = fingerprint()  # before the load is our own
     jobs = {
@@ -112,7 +113,7 @@ def measure_bundle(
     }
     found, drawn = measure_jobs(jobs, plan, out)
     runs = tuple(
-        _run(key, artifact, manifest, found[key], threads) for key, (artifact, _) in chosen.items()
+        _run(key, artifact, work, found[key], threads) for key, (artifact, _) in chosen.items()
     )
     report = Report(
         bundle=manifest.name,
@@ -259,10 +260,28 @@ def row(run: Run) -> list[object]:
     return [run.artifact, run.runtime, *shares, *colds, memory, round(run.bytes_on_disk / 1e6, 2)]
 
 
-def _run(key: str, artifact: Artifact, manifest: Manifest, found: Any, threads: int) -> Run:
+def work_of(manifest: Manifest) -> dict[str, Any]:
+    """Steps, network evaluations and multiply-accumulates of a clip, as the manifest has them.
+
+    Raises:
+        DamagedError: one of them is no number.
+    """
+    sampler = manifest.sampler
+    steps = sampler.get("steps") or 0
+    found = {"steps": steps, "nfe": sampler.get("nfe", steps), "macs": sampler.get("macs") or None}
+    for name, value in found.items():
+        wanted = float | int | None if name == "macs" else int
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            raise DamagedError(
+                f"{manifest.name}: {name} of its sampler is {value!r:.40}, not a number; "
+                "export again."
+            )
+    return found
+
+
+def _run(key: str, artifact: Artifact, work: Mapping[str, Any], found: Any, threads: int) -> Run:
     from minuet.benchmarks.subject import artifact_hash
 
-    sampler = manifest.sampler
     blank = Run(
         artifact=artifact.name,
         artifact_sha256=artifact_hash(artifact),
@@ -272,9 +291,7 @@ def _run(key: str, artifact: Artifact, manifest: Manifest, found: Any, threads: 
         samples_ms={name: tuple(values) for name, values in found.samples_ms.items()},
         peak_rss_mib=found.peak_rss_mib,
         bytes_on_disk=artifact.size,
-        steps=int(sampler.get("steps", 0)),
-        nfe=int(sampler.get("nfe", sampler.get("steps", 0))),
-        macs=float(sampler["macs"]) if sampler.get("macs") else None,
+        **work,
     )
     return replace(blank, refusal=found.refusal)
 

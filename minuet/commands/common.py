@@ -50,6 +50,13 @@ Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: one a core")]
 WIDE = 1000  # columns of a place that has no width
 QUIET_S = 20.0  # without a terminal, progress is a line this often
 
+# What can be wrong with a name that was asked for.
+NO_PLACE = {
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "links lead round and round",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+}
+
 # Which extra brings a module that a verb did not find.
 EXTRAS = {
     "accelerate": "optimum",
@@ -191,6 +198,8 @@ def _disk(error: OSError) -> tuple[str, int] | None:
         return f"{place}the disk is full. Free some space and run the same command again.", 2
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{place}not permitted; choose another place.", 2
+    if error.errno in NO_PLACE:
+        return f"{place}{NO_PLACE[error.errno]}; choose another name.", 2
     return None
 
 

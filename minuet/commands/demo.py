@@ -85,14 +85,15 @@ def _act(say: Out, number: int, title: str) -> None:
 
 def _distil(out: Path, student: Path, threads: int) -> None:
     """The demo's recipe, and what its judge did."""
-    from minuet.commands.distill import copy_student, run_recipe, stage_bars
-    from minuet.contracts.files import read_json
+    from minuet.commands.distill import check_place, copy_student, run_recipe, stage_bars
+    from minuet.pipeline import read_summary
 
     say, run = Out(), out / "run"
+    check_place(student)
     with stage_bars(say) as tell:
         made = run_recipe(RECIPE, run, tell, threads)
     copy_student(made, student)
-    kept = read_json(run / "kept" / "summary.json")
+    kept = read_summary(run)
     shares = ", ".join(f"{name} {count}" for name, count in kept["kept_by_teacher"].items())
     say.say(f"kept {kept['kept']} of {kept['candidates']} candidates (best of each: {shares})")
 

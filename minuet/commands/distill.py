@@ -8,7 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from minuet.commands.common import Json, Out, Step, Threads
-from minuet.contracts.files import read_json, write_folder
+from minuet.contracts.errors import RequestError
+from minuet.contracts.files import write_folder
+
+STUDENT = {"model.json", "weights.safetensors", "tokenizer.json", "card.md"}
 
 
 class StageBars:
@@ -54,12 +57,15 @@ def distill(
 
     Stages that are done are skipped, so an interrupted run continues when it is started again.
     """
+    from minuet.pipeline import read_summary
+
     say = Out(json=json)
+    check_place(out)
     folder = run or out.with_name(f"{out.name}.run")
     with stage_bars(say) as tell:
         made = run_recipe(recipe, folder, tell, threads)
     copy_student(made, out)
-    kept = read_json(folder / "kept" / "summary.json")
+    kept = read_summary(folder)
     say.finish(
         {"student": str(out), "run": str(folder), "curation": kept},
         f"{out}: learnt from {kept['kept']} clips, the best of {kept['candidates']} candidates. "
@@ -94,6 +100,23 @@ def judge() -> Any:
         return dict(zip(net.words.motions, likely.tolist(), strict=True))
 
     return motions
+
+
+def check_place(out: Path) -> None:
+    """Refuse to replace anything but a student or an empty folder, before hours are spent.
+
+    Raises:
+        RequestError: something else is there, or the path has no name of its own.
+    """
+    if out.name in ("", ".."):
+        raise RequestError(f"{out}: has no name of its own; name the folder to write.")
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise RequestError(f"{out}: a file or a link is in the way; choose another name.")
+    strangers = sorted({path.name for path in out.iterdir()} - STUDENT) if out.is_dir() else []
+    if strangers:
+        raise RequestError(
+            f"{out}: holds something else than a student ({strangers[0]}); choose another name."
+        )
 
 
 def copy_student(made: Path, out: Path) -> None:

@@ -110,7 +110,9 @@ def look(backend: Backend, tested: dict[str, str], quick: bool) -> Found:
     """Whether a backend is installed and, unless quick, whether a fresh Python can import it."""
     base = {"name": backend.name, "does": backend.does, "tested": tested.get(backend.name, "")}
     try:
-        version = importlib.metadata.version(backend.name)
+        # A half-removed library has a folder there, and no version in it.
+        about = importlib.metadata.metadata(backend.name)
+        version = str(about.get_all("Version", ["unknown"])[0])
     except importlib.metadata.PackageNotFoundError:
         what = f"minuet[{backend.extra}]" if backend.extra else backend.name
         return Found(works=False, reason=f"pip install '{what}'", **base)

@@ -35,6 +35,8 @@ def test_every_shipped_budget_can_be_read() -> None:
         ({"at_most": float("nan")}, "at_most is above 0, got nan"),
         ({"at_most": "300"}, "at_most is a number, got '300'"),
         ({"at_most": True}, "at_most is a number, got True"),
+        ({"metric": 5}, "names and unit are text, got 5"),
+        ({"runtime": 4}, "names and unit are text, got 4"),
         ({"at_least": 3}, "unexpected keyword argument 'at_least'"),
     ],
 )
@@ -53,6 +55,8 @@ def test_a_wrong_limit_is_refused_with_what_is_wrong(
         ({"schema": 1, "name": "x"}, r"at least one \[\[limits\]\]"),
         ({"schema": 1, "limits": [GOOD]}, "missing 1 required"),
         ({"schema": 1, "name": "x", "limits": [GOOD], "level": 2}, "0.5 < level < 1"),
+        ({"schema": 1, "name": 7, "limits": [GOOD]}, "name is text and size whole, got 7"),
+        ({"schema": 1, "name": "x", "size": "big", "limits": [GOOD]}, "got 'x', 'big'"),
         ({"schema": 1, "name": "x", "limits": ["fast"]}, "a limit is a table, got 'fast'"),
     ],
 )
@@ -70,6 +74,12 @@ def test_a_file_that_is_no_toml_is_damaged(tmp_path: Path) -> None:
         read_budget(path)
     with pytest.raises(DamagedError, match="missing"):
         read_budget(tmp_path / "none.toml")
+
+
+def test_a_number_without_end_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "budget.toml").write_text("size = " + "9" * 5000)
+    with pytest.raises(DamagedError, match="not readable as TOML"):
+        read_budget(tmp_path / "budget.toml")
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:

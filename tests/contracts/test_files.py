@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,6 +177,22 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DamagedError, match="missing"):
         read_json(tmp_path / "file" / "within")
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(DamagedError, match="a pipe or a device"):
+            read_json(path)
+
+
+def test_any_name_that_the_disk_takes_can_be_written(tmp_path: Path) -> None:
+    for name in ("n" * 255, "兔" * 85):
+        write_bytes(tmp_path / name, b"new")
+        assert (tmp_path / name).read_bytes() == b"new"
+        (tmp_path / name).unlink()
+        write_one(tmp_path / name, "new")
+        shutil.rmtree(tmp_path / name)
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:

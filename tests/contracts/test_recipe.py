@@ -62,7 +62,33 @@ def test_a_recipe_comes_back_from_its_plain_form() -> None:
     assert recipe_from(asdict(recipe), "there") == recipe
 
 
+BOMB: list[Any] = []
+for _ in range(60):  # as YAML's anchors can say it in a line
+    BOMB = [BOMB, BOMB]
+
 WRONG: dict[str, tuple[dict[Any, Any], str]] = {
+    "a number that is none": (changed("curate.motion", float("nan")), r"motion: nan is not a numb"),
+    "a number without end": (changed("ensemble.guidance", float("inf")), r"guidance: inf is not"),
+    "a number of a thousand digits": (changed("seed", 10**1000), r"here: seed: 1.* is not a num"),
+    "a number too long to be said": (changed("seed", 10**9999), r"seed: a number of thousands of"),
+    "what would fill the memory, written out": (changed("name", BOMB), r"here: name: str is need"),
+    "the same for a number": (changed("steps.levels", {"a": BOMB}), r"levels: a list of numbers"),
+    "the same for two numbers": (changed("curate.moved", BOMB[:1]), r"moved: 2 numbers are need"),
+    "a seed below 0": (changed("seed", -1), r"here: seed >= 0 and clips >= 1"),
+    "an empty world": (changed("clips", 0), r"here: seed >= 0 and clips >= 1"),
+    "a teacher that climbs out": (
+        changed("teachers", {"../x": LEAST["student"]}),
+        r"here: a teacher's name is of letters, digits, - and _, got '../x'",
+    ),
+    "a number for a name": (changed("teachers", {1: LEAST["student"]}), r"names are text, got 1"),
+    "teachers that are not asked": (changed("ensemble.stickers", 0), r"ensemble: stickers >= 1"),
+    "teachers without a step": (changed("ensemble.steps", 0), r"here: ensemble: .*steps >= 1"),
+    "no shift": (changed("ensemble.shift", 0.0), r"here: ensemble: .*shift > 0"),
+    "a taste below nothing": (changed("student.taste", {"big": -1}), r"student: taste: big, "),
+    "sizes the wrong way round": (changed("student.taste", {"scale": [2, 1]}), r"taste: scale is"),
+    "a share above 1": (changed("student.taste", {"wordings": 1.5}), r"taste: wordings, rec"),
+    "a level that is none": (changed("student.levels", [1.5]), r"student: noise levels are above"),
+    "less than no study": (changed("student.study", -1), r"student: warmup_clips, rehearsal and"),
     "an unknown field": (changed("wheels", 4), r"here: unknown fields \['wheels'\]; known: "),
     "unknown fields of two kinds": (
         {**LEAST, "wheels": 4, 7: 1},

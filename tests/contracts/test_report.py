@@ -58,6 +58,10 @@ def test_what_is_no_mapping_is_no_report(value: Any) -> None:
 HURTS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "no runs": (lambda r: r.pop("runs"), "it lacks runs"),
     "no machine's cores": (lambda r: r["machine"].pop("cores"), "machine lacks cores"),
+    "a time below 0": (
+        lambda r: r["runs"][0]["samples_ms"].update(total=[3.5, -1.0]),
+        "runs[0]: samples_ms.total holds a time below 0",
+    ),
     "no samples": (lambda r: r["runs"][0].pop("samples_ms"), "runs[0] lacks samples_ms"),
     "runs that are words": (lambda r: r.update(runs=["fast"]), "runs[0] is 'fast', not a mapping"),
     "samples that are a list": (

@@ -1,5 +1,6 @@
 """The command line as a whole: its table, its errors, its exit codes."""
 
+import io
 import json
 import subprocess
 import sys
@@ -19,6 +20,14 @@ from minuet.contracts.errors import (
     RequestError,
     VerdictError,
 )
+
+
+def test_a_terminal_without_unicode_shows_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, "ascii"))
+    monkeypatch.setattr(command_line, "app", lambda **_: print("兔 \udcff", flush=True))
+    command_line.main()
+    assert shown.getvalue() == rb"\u5154 \udcff" + b"\n"
 
 
 @pytest.fixture

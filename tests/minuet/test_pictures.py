@@ -404,6 +404,9 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         pictures.read(tmp_path / "none.png")
     with pytest.raises(RequestError, match="not a file"):
         pictures.read(tmp_path)
+    for path in (tmp_path, tmp_path / "none.png"):
+        with pytest.raises(RequestError, match="give the path of one image"):
+            pictures.read(path)
 
 
 def test_an_invisible_image_has_nothing_to_animate(tmp_path: Path) -> None:

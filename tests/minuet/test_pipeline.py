@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from minuet.contracts.errors import RequestError
-from minuet.contracts.recipe import Recipe, recipe_from
+from minuet.contracts.errors import DamagedError, RequestError
+from minuet.contracts.files import write_bytes
+from minuet.contracts.recipe import Recipe, Taste, recipe_from
 from minuet.models.student import load_student
-from minuet.pipeline import Pipeline
+from minuet.pipeline import Pipeline, read_summary
 from minuet.stickers.motions import MOTIONS
 
 TINY = {
@@ -102,6 +104,37 @@ def test_a_judge_that_keeps_nothing_is_said(tmp_path: Path, recipe: Recipe) -> N
     strict = replace(recipe, curate=replace(recipe.curate, motion=0.5))
     with pytest.raises(RequestError, match="kept no candidate"):
         Pipeline(strict, tmp_path, blind_judge, Told()).run()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        ({"size": "huge"}, "'huge' is not one of"),
+        ({"init": "nowhere"}, "neither an earlier stage nor a student's folder"),
+        ({"init": "student"}, "neither an earlier stage nor a student's folder"),
+        ({"taste": Taste(weights={"flwo": 1.0})}, r"no loss is called \['flwo'\]"),
+    ],
+)
+def test_what_the_last_stage_would_stumble_over_is_said_before_the_first(
+    tmp_path: Path, recipe: Recipe, wrong: dict[str, Any], what: str
+) -> None:
+    late = replace(recipe, student=replace(recipe.student, **wrong))
+    with pytest.raises(RequestError, match=what):
+        Pipeline(late, tmp_path / "run", easy_judge, Told())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_in_the_place_of_the_run_is_said(tmp_path: Path, recipe: Recipe) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(RequestError, match="a file stands where a folder is needed"):
+        Pipeline(recipe, tmp_path / "run", easy_judge, Told())
+
+
+@pytest.mark.parametrize("harm", ["{}", "[]", '{"kept": "3", "candidates": 3}', "{"])
+def test_a_harmed_summary_is_damage(tmp_path: Path, harm: str) -> None:
+    write_bytes(tmp_path / "kept" / "summary.json", harm.encode())
+    with pytest.raises(DamagedError, match=r"kept.summary\.json"):
+        read_summary(tmp_path)
 
 
 def test_an_unknown_size_is_named(tmp_path: Path, recipe: Recipe) -> None:

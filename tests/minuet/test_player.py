@@ -145,6 +145,17 @@ def test_a_harmed_bundle_is_refused_before_it_is_opened(tmp_path: Path, harm: ob
         pass
 
 
+def test_a_program_of_another_size_than_its_manifest_says_is_damage(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle", 64)
+    path = bundle / "manifest.json"
+    path.write_text(path.read_text().replace("\n      64", "\n      128"))
+    with open_player(bundle) as player:
+        assert player.size == 128
+        still = np.zeros((128, 128, 4), np.uint8)
+        with pytest.raises(DamagedError, match="does not run on what its manifest says"):
+            player.play(player.inputs(still, "a cat", 0))
+
+
 def test_a_tokenizer_that_is_none_is_refused(tmp_path: Path) -> None:
     from minuet.export.bundle import load_bundle, seal
 
@@ -216,6 +227,28 @@ def test_words_that_are_not_known_are_named() -> None:
     told = script("a red rabit juggling кролик waving")
     assert told.unknown == ("rabit", "juggling", "кролик")
     assert nearest("rabit") == "rabbit" and nearest("juggling") == ""
+
+
+def test_emoji_are_named_and_left_out_and_punctuation_is_not() -> None:
+    told = script("🐰 a red rabbit 👋🏽 it is “waving”… 🐰")
+    assert told.unknown[-3:] == ("🐰", "👋", "🏽")
+    assert not set("🐰👋🏽") & set(told.caption) and "“waving”" in told.caption
+
+
+def test_full_width_letters_are_letters() -> None:
+    wide = "".join(chr(ord(sign) + 0xFEE0) for sign in "Cat")
+    assert script(f"a red {wide} waving", 3) == script("a red Cat waving", 3)
+
+
+@pytest.mark.parametrize("sign", ["\x1b", "\x07", "\x00", "\udcff", "\u202e"])
+def test_what_cannot_be_printed_does_not_reach_the_model_or_a_terminal(sign: str) -> None:
+    told = script(f"a red rabbit {sign}waving")
+    assert told.spec.motion == "wave" and told.caption.isprintable()
+
+
+def test_a_caption_of_unknown_words_names_what_was_found() -> None:
+    with pytest.raises(RequestError, match=r"\(ein, roter, hase, привет\)"):
+        script("ein roter Hase, привет")
 
 
 def test_a_long_caption_keeps_room_for_its_future() -> None:

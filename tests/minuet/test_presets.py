@@ -58,6 +58,10 @@ def test_a_shipped_start_becomes_a_folder(tmp_path: Path) -> None:
         (GOOD, "a: [", "not readable as YAML"),
         (GOOD, "a: !!python/object/apply:os.getcwd []", "not readable as YAML"),
         (GOOD, "", "a mapping is needed"),
+        ("name: small", "name: 2024-13-45", "not readable as YAML"),
+        ("seed: 1", "seed: " + "9" * 5000, "not readable as YAML"),
+        ("seed: 1", "seed: !!timestamp x", "not readable as YAML"),
+        ("name: small", "name: !!bool x", "not readable as YAML"),
         (GOOD, "#" * (MAX_RECIPE_BYTES + 1), "larger than 1 MiB"),
     ],
 )

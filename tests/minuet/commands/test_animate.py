@@ -139,15 +139,32 @@ def test_size_and_background_are_obeyed(bundle: Path, here: Path) -> None:
         ((CAPTION, "--precision", "int8"), 2, "onnx-fp32"),
         ((CAPTION, "--seed", "-1"), 2, "--seed"),
         (("nowhere/", CAPTION), 2, "no bundle is there"),
+        (("red", "rabbit"), 2, 'minuet animate "red rabbit"'),
+        ((CAPTION, "--image", "a" * 300), 2, "the name is too long"),
+        ((CAPTION, "-o", f"{'a' * 300}.webp"), 2, "the name is too long"),
+        ((CAPTION, "-o", "one.mp4", "--size", "1"), 2, "at least 2 px"),
     ],
 )
 def test_a_wrong_request_is_one_message_and_leaves_nothing(
     bundle: Path, here: Path, words: tuple[str, ...], code: int, what: str
 ) -> None:
-    given = words if words[0] in ("nowhere/", "a") else (bundle, *words)
+    if "one.mp4" in words:
+        pytest.importorskip("av")
+    given = words if words[0] in ("nowhere/", "a", "red") else (bundle, *words)
     done = ran(*given)
     assert done.exit_code == code and what in done.stderr, done.output
     assert "Traceback" not in done.output and list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("image", ["none.png", "round.png"])
+def test_an_image_that_is_not_there_is_one_message_where_the_animation_is(
+    bundle: Path, here: Path, image: str
+) -> None:
+    (here / "round.png").symlink_to("round.png")
+    (here / "out.webp").write_bytes(b"of an earlier run")
+    done = ran(bundle, CAPTION, "--image", image, "-o", "out.webp")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
+    assert f"{image}: no such image" in done.stderr
 
 
 def test_a_broken_image_is_one_message(bundle: Path, here: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from minuet.__main__ import app
-from minuet.commands.bench import drawn_inputs, is_report, webp
+from minuet.commands.bench import drawn_inputs, is_report, webp, work_of
 from minuet.commands.gate import read_report
-from minuet.contracts.artifact import Artifact
+from minuet.contracts.artifact import Artifact, Manifest
+from minuet.contracts.errors import DamagedError
 from minuet.contracts.tensors import Signature, TensorSpec
 from minuet.export.bundle import Golden, seal, write_golden
 from minuet.export.files import file_entry
@@ -96,6 +97,24 @@ def test_a_bundle_becomes_a_report_and_a_page(bundle: Path, tmp_path: Path) -> N
     text = (tmp_path / "report" / "report.html").read_text()
     assert "tiny" in text and "data:image/webp;base64," in text
     assert "not run: onnx-fp32 on absent: absent is not installed" in done.output
+
+
+@pytest.mark.parametrize(
+    "sampler", [{"steps": "two"}, {"nfe": [1]}, {"steps": 1.5}, {"macs": "many"}, {"steps": True}]
+)
+def test_a_sampler_without_numbers_is_damage(sampler: dict[str, Any]) -> None:
+    manifest = Manifest(
+        name="odd",
+        family="test",
+        programs={},
+        sampler=sampler,
+        artifacts=(),
+        files=(),
+        minuet="0",
+        source_sha256="",
+    )
+    with pytest.raises(DamagedError, match=f"{next(iter(sampler))} of its sampler is"):
+        work_of(manifest)
 
 
 def test_a_program_gets_one_json_object(bundle: Path, tmp_path: Path) -> None:

@@ -88,6 +88,13 @@ def test_a_bug_has_none(error: BaseException) -> None:
     assert in_words(error) is None
 
 
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR])
+def test_a_name_that_cannot_be_is_a_wrong_request(number: int) -> None:
+    found = in_words(OSError(number, "no", "name"))
+    assert found is not None and found[1] == 2
+    assert found[0].startswith("name: ") and "another name" in found[0]
+
+
 def test_every_extra_that_is_advised_exists() -> None:
     import importlib.metadata
 

@@ -1,7 +1,9 @@
 """The doctor says what works, and why something does not."""
 
 import json
+from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from minuet.__main__ import app
@@ -31,6 +33,16 @@ def test_what_is_not_installed_comes_with_the_command_that_brings_it() -> None:
     absent = Backend(name="no-such-library", module="nothing", extra="gpu", does="nothing")
     found = look(absent, {}, quick=True)
     assert not found.works and found.reason == "pip install 'minuet[gpu]'"
+
+
+def test_a_library_that_was_half_removed_has_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ruin-1.0.dist-info").mkdir()
+    (tmp_path / "ruin-1.0.dist-info" / "METADATA").write_text("Name: ruin\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = look(Backend(name="ruin", module="ruin", extra="", does="nothing"), {}, quick=True)
+    assert found.version == "unknown"
 
 
 def test_what_is_installed_and_broken_says_why() -> None:
