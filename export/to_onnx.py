@@ -16,6 +16,7 @@ from minuet.export.onnx_consumers import opset_for
 from minuet.export.onnx_graph import graph_of, strip
 from minuet.export.onnx_read import read_onnx
 from minuet.export.onnx_write import LIMIT_BYTES, bare, write_onnx
+from minuet.export.rewrites.table import rewrite
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -71,7 +72,8 @@ def adopt_onnx(
 
 def onnx_graph(program: Program, precision: str = "fp32", consumer: str = CONSUMER) -> ir.Model:
     """A model in memory, in a precision, for a reader; its weights are torch's own until read."""
-    model = graph_of(program, opset_for(consumer, precision))
+    rules = "tensorrt" if consumer == "tensorrt" else "onnx"
+    model = graph_of(rewrite(program, rules)[0], opset_for(consumer, precision))
     return halve(model, precision) if precision in WIDTHS else model
 
 

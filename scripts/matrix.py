@@ -106,19 +106,23 @@ def programs(name: str) -> dict[str, Callable[[], Any]]:
 def verdict(make: Callable[[], Any], target: str) -> str:
     """Nothing where a program was written and is the same model, else why not."""
     from minuet.commands.export import How, Job, _options, _written
-    from minuet.proof import prove
+    from minuet.proof import Known, prove
 
     job = Job(target=target, precision=PRECISION[target])
     try:
         part = make()
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder)
-            artifact = _written(part.program(), job, home, _options(job, How()))
+            program = part.program()
+            made = _written(program, job, home, _options(job, How()))
+            artifact = replace(made, component=part.name)
+            known = Known(part.name, program)
             told = (part.signature, part.cases)
-            proofs = list(prove(home, artifact, *told, trusted=True))
+            proofs = list(prove(home, artifact, *told, trusted=True, known=known))
             if target == "tensorrt":
                 model = (Path(artifact.entry).parent / "model.onnx").as_posix()
-                proofs += prove(home, replace(artifact, target="onnx", entry=model), *told)
+                artifact = replace(artifact, target="onnx", entry=model)
+                proofs += prove(home, artifact, *told, known=known)
     except Exception as error:
         return (str(error).strip() or type(error).__name__).splitlines()[0][:400]
     for proof in proofs:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from minuet.contracts.errors import RequestError
 from minuet.export.capture import Program
 from minuet.export.rewrites.attention import ExplicitAttention, OneKey
+from minuet.export.rewrites.axes import FoldAxes
 from minuet.export.rewrites.constants import FoldConstants, RemoveNothing
 from minuet.export.rewrites.engine import Log, Rule, apply
 from minuet.export.rewrites.expansion import DelayExpansion
@@ -15,7 +16,7 @@ from minuet.export.rewrites.norms import FlatGroupNorm
 from minuet.export.rewrites.ranks import FoldMoves
 from minuet.export.rewrites.video import FrameConvolutions
 from minuet.export.rewrites.writes import GatherWrites
-from minuet.export.rewrites.xnnpack import PlainReshapes, Slices, TensorOperands
+from minuet.export.rewrites.xnnpack import PlainReshapes, Slices, TanhGelu, TensorOperands
 
 Rules = Callable[[], tuple[Rule, ...]]
 
@@ -27,11 +28,18 @@ def _common() -> tuple[Rule, ...]:
 RULES: dict[str, Rules] = {
     "onnx": _common,
     "tensorrt": _common,
-    "coreml": lambda: (*_common(), FlatGroupNorm(), FoldMoves(5), RemoveNothing()),
+    "coreml": lambda: (
+        *_common(),
+        FlatGroupNorm(),
+        FoldAxes(5),
+        FoldMoves(5),
+        RemoveNothing(),
+    ),
     "executorch": lambda: (
         *_common(),
         FrameConvolutions(),
         ExplicitAttention(),
+        TanhGelu(),
         TensorOperands(),
         Slices(),
         FoldMoves(5),

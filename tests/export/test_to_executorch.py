@@ -119,6 +119,22 @@ def test_a_backend_without_its_tools_was_not_run(small: Program, tmp_path: Path)
         export_executorch(small, tmp_path, backend="qnn")
 
 
+@pytest.mark.parametrize("form", ["tanh", "none"])
+def test_either_form_of_gelu_is_computed_as_asked(form: str, tmp_path: Path) -> None:
+    """XNNPACK has one of them; the two are up to 4.7e-4 apart."""
+    with quiet():
+        from executorch.runtime import Runtime
+
+    program = captured(torch.nn.GELU(form))
+    image = torch.linspace(-6, 6, 256).reshape(1, 4, 8, 8)
+    path = tmp_path / export_executorch(program, tmp_path).entry
+    method = Runtime.get().load_program(path).load_method("forward")
+    assert method is not None
+    (found,) = method.execute([image])
+    expected = torch.nn.functional.gelu(image, approximate=form)
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=2e-6)
+
+
 def test_the_file_is_the_module(small: Program, tmp_path: Path) -> None:
     with quiet():
         from executorch.runtime import Runtime

@@ -6,12 +6,14 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+import torch
 
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import RequestError
-from minuet.export.capture import Program
+from minuet.contracts.tensors import Signature, TensorSpec
+from minuet.export.capture import Program, capture
 from minuet.export.halve import delicate_nodes
-from minuet.export.to_onnx import adopt_onnx, export_onnx, half
+from minuet.export.to_onnx import adopt_onnx, export_onnx, half, onnx_graph
 from tests.standin import signature
 
 
@@ -23,6 +25,24 @@ def test_the_same_program_gives_the_same_bytes(
     program: Program, onnx_fp32: tuple[Path, Artifact], tmp_path: Path
 ) -> None:
     assert export_onnx(program, tmp_path).files == onnx_fp32[1].files
+
+
+@pytest.mark.parametrize("consumer", ["onnxruntime", "tensorrt"])
+def test_a_program_is_rewritten_before_it_is_translated(consumer: str) -> None:
+    class Looks(torch.nn.Module):
+        """At a single token, which is the answer whatever the question."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            token = x.mean(2, keepdim=True)
+            return torch.nn.functional.scaled_dot_product_attention(x, token, token).sin()
+
+    def spec(name: str) -> TensorSpec:
+        return TensorSpec(name=name, axes="BHND", shape=(1, 2, 8, 4), dtype="float32")
+
+    given = {"x": np.random.default_rng(0).standard_normal((1, 2, 8, 4), np.float32)}
+    program = capture(Looks(), given, Signature(inputs=(spec("x"),), outputs=(spec("y"),)))
+    kinds = {node.op_type for node in onnx_graph(program, consumer=consumer).graph}
+    assert "Sin" in kinds and not kinds & {"Softmax", "MatMul", "Attention"}
 
 
 def test_a_file_names_no_source_code(onnx_fp32: tuple[Path, Artifact]) -> None:

@@ -11,12 +11,15 @@ from minuet.export.rewrites.ranks import FoldMoves
 from tests.export.rewrites.rewriting import random, rewriting
 
 WIDE = (2, 3, 2, 1, 4, 5)
+RULES = FoldAxes(5), FoldMoves(5)
 
 
 def doubled_in_time(x: Tensor) -> Tensor:  # Wan's decoder: two halves of the channels interleaved
     b, c, t, h, w = x.shape
     x = x.view(b, 2, c // 2, t, h, w)
-    return torch.stack((x[:, 0, :, :, :, :], x[:, 1, :, :, :, :]), 3).reshape(b, c // 2, t * 2, h, w)
+    return torch.stack((x[:, 0, :, :, :, :], x[:, 1, :, :, :, :]), 3).reshape(
+        b, c // 2, t * 2, h, w
+    )
 
 
 CASES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -31,7 +34,7 @@ CASES: dict[str, Callable[[Tensor], Tensor]] = {
     "cumsum": lambda x: x.cumsum(4).flatten(2),
     "gelu": lambda x: torch.nn.functional.gelu(x, approximate="tanh").flatten(1),
     "product": lambda x: (x * x[:, :, :1] + 2 * x[0, 0]).flatten(2),
-    "scalar": lambda x: (x * x.sum()).flatten(3),
+    "scalar": lambda x: (x * x.flatten().sum()).flatten(3),
 }
 
 
@@ -41,9 +44,6 @@ def test_an_operator_gives_the_same_on_few_axes(name: str) -> None:
     done.assert_equal()
     assert done.rank <= 5
     assert done.log.applied[RULES[0].name] > 0
-
-
-RULES = FoldAxes(5), FoldMoves(5)
 
 
 def test_frames_made_of_channels_need_no_sixth_axis() -> None:
@@ -64,7 +64,9 @@ def test_axes_that_are_all_treated_differently_are_refused_with_their_number() -
 
 
 def test_an_operator_of_another_kind_is_refused_by_name() -> None:
-    done = rewriting(lambda x: x.view(2, 3, 2, 1, 4, 5).flip(1).flatten(1), (random(6, 40),), *RULES)
+    done = rewriting(
+        lambda x: x.view(2, 3, 2, 1, 4, 5).flip(1).flatten(1), (random(6, 40),), *RULES
+    )
     done.assert_equal(0.0)
     reasons = [place.refusal.reason for place in done.log.refused if place.refusal]
     assert any("aten.flip.default" in one and "not known" in one for one in reasons)

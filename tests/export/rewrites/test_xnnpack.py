@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from minuet.export.rewrites.xnnpack import PlainReshapes, Slices, TensorOperands
+from minuet.export.rewrites.xnnpack import PlainReshapes, Slices, TanhGelu, TensorOperands
 from tests.export.rewrites.rewriting import random, rewriting
 
 
@@ -21,6 +21,16 @@ def test_integers_keep_their_numbers() -> None:
     done = rewriting(lambda x: x.long() * 2.5, (random(3),), TensorOperands())
     (place,) = done.log.refused
     assert place.refusal is not None and "integers" in place.refusal.reason
+
+
+def test_gelu_with_a_tanh_is_written_out_and_the_other_form_stays() -> None:
+    def both(x: Tensor) -> Tensor:
+        bent = torch.nn.functional.gelu(x * 3, approximate="tanh")
+        return bent + torch.nn.functional.gelu(x * 3)
+
+    done = rewriting(both, (random(4, 64),), TanhGelu())
+    done.assert_equal()
+    assert done.count("gelu", before=True) == 2 and done.count("gelu") == 1
 
 
 def test_pieces_become_slices() -> None:
