@@ -1,7 +1,7 @@
 """Expected and found arrays -> is it still the same model?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -144,17 +144,32 @@ def worst_of(found: Sequence[Difference]) -> Difference:
 
 
 def judge(
-    artifact: Artifact, runtime: str, backend: str, found: Difference, *, depth: int | None = None
+    artifact: Artifact,
+    runtime: str,
+    backend: str,
+    found: Difference,
+    *,
+    depth: int | None = None,
+    own_db: float | None = None,
+    recorded_db: float | None = None,
 ) -> Parity:
     """The verdict on one artifact as one runtime ran it; depth as `parity_graph.depth` counts."""
-    allowed = tolerance(artifact.target, artifact.precision, runtime, found.metric, depth)
+    asked = tolerance(
+        artifact.target,
+        artifact.precision,
+        runtime,
+        found.metric,
+        depth,
+        own_db=own_db,
+        recorded_db=recorded_db,
+    )
     return Parity(
-        verdict="pass" if not found.fault and found.db >= allowed.db else "fail",
+        verdict="pass" if not found.fault and found.db >= asked.db else "fail",
         backend=f"{runtime}: {backend}",
         metric=METRIC[found.metric],
         value=round(found.db, 2),
-        tolerance=allowed.db,
-        reason=f"{found}; {allowed.reason}",
+        tolerance=asked.db,
+        reason=f"{found}; {asked.reason}",
     )
 
 
@@ -167,8 +182,15 @@ def judge_worst(
     depth: int | None = None,
 ) -> Parity:
     """The verdict on the output that is furthest below what is asked of its kind."""
-    verdicts = [judge(artifact, runtime, backend, one, depth=depth) for one in found]
-    return min(verdicts, key=lambda one: (one.value or 0) - (one.tolerance or 0))
+    return furthest(judge(artifact, runtime, backend, one, depth=depth) for one in found)
+
+
+def furthest(verdicts: Iterable[Parity]) -> Parity:
+    """The one that is furthest below, or least above, what is asked; a failure before a pass."""
+    return min(
+        verdicts,
+        key=lambda one: (one.verdict != "fail", (one.value or 0) - (one.tolerance or 0)),
+    )
 
 
 def not_run(runtime: str, reason: str) -> Parity:
@@ -176,17 +198,22 @@ def not_run(runtime: str, reason: str) -> Parity:
     return Parity(verdict="not run", backend=runtime, reason=reason)
 
 
-def insist(artifact: Artifact, parity: Parity) -> None:
+def insist(artifact: Artifact, parity: Parity, where: str = "") -> None:
     """Stop where an artifact is another model.
+
+    Args:
+        where: a sentence on the first layer that differs.
 
     Raises:
         ParityError: with what was found and what was needed.
     """
     if parity.verdict == "fail":
+        value = "" if parity.value is None else f": {parity.value} dB against eager"
+        needed = "" if parity.tolerance is None else f", {parity.tolerance} dB needed"
         raise ParityError(
-            f"{artifact.name} on {parity.backend}: {parity.value} dB against eager, "
-            f"{parity.tolerance} dB needed ({parity.reason}). Nothing was written. "
-            "Try another precision; for int8, leave more layers in float."
+            f"{artifact.name} on {parity.backend}{value}{needed} ({parity.reason}). "
+            + (f"{where} " if where else "")
+            + "Nothing was written. Try another precision; for int8, leave more layers in float."
         )
 
 

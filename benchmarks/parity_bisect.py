@@ -8,6 +8,8 @@ those agree, whatever differs later has its cause later.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +21,7 @@ from torch.export import ExportedProgram
 from minuet.benchmarks.parity import Difference, difference, plain
 from minuet.benchmarks.parity_graph import depth, nodes, place, values
 from minuet.benchmarks.tolerances import MARGIN_DB, SNR, allowed
+from minuet.contracts.errors import InconclusiveError
 from minuet.contracts.probe import Probe, Tap
 from minuet.contracts.tensors import Array
 
@@ -69,6 +72,7 @@ def first_divergence(
     probe: Probe,
     arithmetic: str = "fp32",
     outputs: Sequence[str] = (),
+    seconds: float = math.inf,
 ) -> Divergence | None:
     """The earliest value that is further from the oracle than its depth and arithmetic explain.
 
@@ -78,12 +82,16 @@ def first_divergence(
 
     Args:
         outputs: what the artifact calls the program's outputs, in order.
+        seconds: no question is asked after these.
 
     Returns:
         None where every comparable value agrees.
+
+    Raises:
+        InconclusiveError: the time was up; says how far the search had come.
     """
     known = names(program, outputs)
-    return _Search(program, tuple(inputs), probe, arithmetic, known).run()
+    return _Search(program, tuple(inputs), probe, arithmetic, known, seconds).run()
 
 
 def names(program: ExportedProgram, outputs: Sequence[str] = ()) -> dict[str, str]:
@@ -114,7 +122,9 @@ class _Search:
         probe: Probe,
         arithmetic: str,
         known: Mapping[str, str],
+        seconds: float,
     ) -> None:
+        self.seconds, self.end = seconds, time.monotonic() + seconds
         self.program, self.inputs, self.probe, self.arithmetic = program, inputs, probe, arithmetic
         self.nodes = {node.name: node for node in nodes(program)}
         self.taps = [tap for tap in probe.taps(known) if tap.node in self.nodes]
@@ -128,6 +138,8 @@ class _Search:
 
     def _scan(self) -> Divergence | None:
         for before, taps in self._chunks():
+            if before:
+                self._in_time(before, len(self.taps))
             for i, seen in enumerate(self._compared(taps)):
                 if seen:
                     return self._told(seen, agreed=before + i)
@@ -147,6 +159,8 @@ class _Search:
         """Smallest cut with a value that differs; the node that is new there is the first."""
         low, high, first = 0, len(self.taps), None
         while low < high:
+            if (low, high) != (0, len(self.taps)):
+                self._in_time(low, high)
             middle = (low + high) // 2
             seen = [one for one in self._compared(self._crossing(middle)) if one]
             if seen:
@@ -154,6 +168,15 @@ class _Search:
             else:
                 low = middle + 1
         return self._told(first, agreed=low) if first else None
+
+    def _in_time(self, low: int, high: int) -> None:
+        if time.monotonic() < self.end:
+            return
+        first, last = (self.nodes[self.taps[i].node] for i in (low, high - 1))
+        raise InconclusiveError(
+            f"the first layer that differs was not found within {self.seconds:.0f} s; it is "
+            f"between {_called(first)} and {_called(last)}"
+        )
 
     def _crossing(self, at: int) -> list[Tap]:
         """Values made up to a place and used after it, the last one included."""
@@ -202,6 +225,10 @@ class _Search:
             comparable=len(self.taps),
             precision=seen.own_db < self.needed,
         )
+
+
+def _called(node: fx.Node) -> str:
+    return f"{node.name} in {place(node) or 'the top level'}"
 
 
 def _range(value: Array) -> tuple[float, float]:

@@ -145,11 +145,16 @@ def place(node: fx.Node) -> str:
 
 def depth(program: ExportedProgram) -> int:
     """Contractions on the longest path from an input to an output."""
-    length: dict[fx.Node, int] = {}
+    return max(depths(program).values(), default=0)
+
+
+def depths(program: ExportedProgram) -> dict[str, int]:
+    """Contractions on the longest path from an input to each node."""
+    length: dict[str, int] = {}
     for node in program.graph.nodes:
-        before = max((length[one] for one in node.all_input_nodes), default=0)
-        length[node] = before + _contracts(node)
-    return max(length.values(), default=0)
+        before = max((length[one.name] for one in node.all_input_nodes), default=0)
+        length[node.name] = before + contracts(node)
+    return length
 
 
 def positions(graph: fx.Graph) -> set[str]:
@@ -159,7 +164,7 @@ def positions(graph: fx.Graph) -> set[str]:
     found: set[str] = set()
     while waiting:
         node = waiting.pop()
-        if isinstance(node, fx.Node) and node.name not in found and not _contracts(node):
+        if isinstance(node, fx.Node) and node.name not in found and not contracts(node):
             found.add(node.name)
             waiting.extend(node.all_input_nodes)
     return found
@@ -169,7 +174,8 @@ def _placer(node: fx.Node) -> bool:
     return _name(node.target) in PLACERS
 
 
-def _contracts(node: fx.Node) -> bool:
+def contracts(node: fx.Node) -> bool:
+    """Whether a node sums products: what noise grows with."""
     return node.op == "call_function" and _name(node.target) in CONTRACTIONS
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from minuet.benchmarks.parity import Difference, plain
+from minuet.benchmarks.parity import judge, plain
 from minuet.benchmarks.parity_trajectory import FINAL, SCOPES, Finding
-from minuet.benchmarks.tolerances import tolerance
-from minuet.contracts.artifact import VERDICTS
+from minuet.contracts.artifact import VERDICTS, Artifact
 from minuet.contracts.errors import DamagedError, ParityError
 
 PASS, FAIL, NOT_RUN = VERDICTS
@@ -36,7 +35,9 @@ class Cell:
 
     def __str__(self) -> str:
         sign = LOOKS[self.verdict][1]
-        return sign if self.db is None else f"{sign} {self.db:.1f}"
+        if self.db is None or self.needed_db is None:
+            return sign
+        return f"{sign} {self.db:.1f} {'≥' if self.verdict == PASS else '<'} {self.needed_db:.1f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class Column:
     version: str = ""  # of the library that did the work
     refusal: str = ""  # why none of it was run
     divergence: str = ""  # the first layer that differs, where one was looked for
+    unseen: str = ""  # why nothing inside it was compared, where that was asked for
+    second: bool = False  # a second opinion: where it disagrees, only it is unfit for the file
 
     @property
     def name(self) -> str:
@@ -69,9 +72,13 @@ class Row:
     @property
     def name(self) -> str:
         """As a heading."""
+        what = " ".join(filter(None, (self.component, self.output)))
         if self.scope == FINAL:
-            return f"final {self.output}"
-        return f"{self.component} {self.output}, call {self.step}, {self.scope}"
+            return f"final {what}"
+        if not self.component:
+            return f"{self.scope} {self.step}"
+        call = f", call {self.step}" if self.step else ""
+        return f"{self.scope} {what}{call}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +93,11 @@ class ParityReport:
 
     @property
     def failures(self) -> list[tuple[Row, Column, Cell]]:
+        """Every cell that says no, of columns whose no counts."""
+        return [one for one in self.refusals if not one[1].second]
+
+    @property
+    def refusals(self) -> list[tuple[Row, Column, Cell]]:
         """Every cell that says no."""
         cells = (
             (row, column, row.cells[column.name]) for row in self.rows for column in self.columns
@@ -101,7 +113,7 @@ class ParityReport:
         if not (failures := self.failures):
             return
         row, column, cell = failures[0]
-        where = f" It {column.divergence}" if column.divergence else ""
+        where = f" {column.divergence}" if column.divergence else ""
         raise ParityError(
             f"{self.subject}: {column.name} is not the same model: {row.name}, {cell.reason} "
             f"({len(failures)} failed in all).{where}"
@@ -139,7 +151,7 @@ def side_by_side(
     for column, findings in found.items():
         for one in findings:
             key = one.scope, one.component, one.step, one.output
-            cells.setdefault(key, {})[column.name] = judged(column, one.found, one.depth)
+            cells.setdefault(key, {})[column.name] = judged(column, one)
     order = sorted(cells, key=lambda key: SCOPES.index(key[0]))
     rows = (_row(key, cells[key], found) for key in order)
     return ParityReport(subject=subject, oracle=oracle, columns=tuple(found), rows=tuple(rows))
@@ -152,33 +164,60 @@ def _row(key: Key, cells: Mapping[str, Cell], columns: Iterable[Column]) -> Row:
     return Row(scope=scope, component=component, step=step, output=output, cells=every)
 
 
-def judged(column: Column, found: Difference, depth: int | None = None) -> Cell:
-    """The verdict on one difference."""
-    asked = tolerance(column.target, column.precision, column.runtime, found.metric, depth)
+def judged(column: Column, finding: Finding) -> Cell:
+    """The verdict on one difference, where none was reached yet."""
+    found, parity = finding.found, finding.parity
+    if parity and parity.value is None:
+        return Cell(verdict=parity.verdict, reason=parity.reason)
+    if parity is None:
+        row = Artifact(
+            target=column.target, precision=column.precision, entry="", files=(), requires={}
+        )
+        told = row, column.runtime, column.version, found
+        parity = judge(*told, depth=finding.depth, own_db=finding.own_db)
     return Cell(
-        verdict=PASS if not found.fault and found.db >= asked.db else FAIL,
+        verdict=parity.verdict,
         metric=found.metric,
-        db=round(found.db, 2),
-        needed_db=asked.db,
-        reason=f"{found}; {asked.db:.1f} dB needed: {asked.reason}",
+        db=parity.value,
+        needed_db=parity.tolerance,
+        reason=f"{parity.tolerance} dB needed: {parity.reason}",
         found=plain(found),
     )
 
 
+def table(report: ParityReport) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of what was run, a column a backend, its name on two lines."""
+    shown = [column for column in report.columns if not column.refusal]
+    heads = ["dB", *(column.name.replace(" on ", "\non ") for column in shown)]
+    return heads, [[row.name, *(str(row.cells[c.name]) for c in shown)] for row in report.rows]
+
+
 def text(report: ParityReport) -> str:
     """The table in plain characters, then what failed and what was not run."""
-    heads = ["", *(column.name for column in report.columns)]
-    body = [[row.name, *(str(row.cells[name]) for name in heads[1:])] for row in report.rows]
+    heads, body = table(report)
+    heads = [head.replace("\n", " ") for head in heads]
     widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in [heads, *body]]
-    return "\n".join([f"{report.subject} against {report.oracle}, dB", *lines, *_notes(report)])
+    return "\n".join([f"{report.subject} against {report.oracle}", *lines, *notes(report)])
 
 
-def _notes(report: ParityReport) -> list[str]:
-    failed = [f"fail: {c.name}, {r.name}: {cell.reason}" for r, c, cell in report.failures]
-    where = [f"{c.name} {c.divergence}" for c in report.columns if c.divergence]
+def notes(report: ParityReport) -> list[str]:
+    """What failed and why, where it begins, what was not looked at, what was not run."""
+    where = [f"{c.name}: {c.divergence}" for c in report.columns if c.divergence]
+    unseen = [f"not seen inside: {c.name}: {c.unseen}" for c in report.columns if c.unseen]
     absent = [f"not run: {c.name}: {c.refusal}" for c in report.columns if c.refusal]
-    return [*failed, *where, *absent]
+    return [*_refusals(report), *where, *unseen, *absent]
+
+
+def _refusals(report: ParityReport) -> Iterator[str]:
+    """The first of each column and scope; the rest are counted."""
+    found: dict[tuple[str, str], list[tuple[Row, Column, Cell]]] = {}
+    for row, column, cell in report.refusals:
+        found.setdefault((column.name, row.scope), []).append((row, column, cell))
+    for (name, _), ((row, column, cell), *more) in found.items():
+        word = "unfit" if column.second else "fail"
+        others = f" (and {len(more)} more)" if more else ""
+        yield f"{word}: {name}, {row.name}: {cell.reason}{others}"
 
 
 def html_table(report: ParityReport) -> str:
@@ -190,9 +229,9 @@ def html_table(report: ParityReport) -> str:
         + "</tr>"
         for row in report.rows
     )
-    notes = "".join(f'<p class="soft">{_escaped(note)}</p>' for note in _notes(report))
-    table = f"<table><thead><tr><th></th>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<div class="scroll">{table}</div>{notes}'
+    told = "".join(f'<p class="soft">{_escaped(note)}</p>' for note in notes(report))
+    body = f"<table><thead><tr><th></th>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="scroll">{body}</div>{told}'
 
 
 def _cell(cell: Cell) -> str:

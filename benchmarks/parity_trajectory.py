@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from minuet.benchmarks.parity import SAME_DB, Difference, difference
+from minuet.contracts.artifact import Parity
 from minuet.contracts.tensors import Array, Arrays
 
 Component = Callable[[Arrays], Arrays]
 Drive = Callable[[Mapping[str, Component]], Arrays]  # the loop: components -> final outputs
 
-STEP, TRAJECTORY, FINAL = SCOPES = ("step", "trajectory", "final")
+COMPONENT, STEP, TRAJECTORY, FINAL = SCOPES = ("component", "step", "trajectory", "final")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class Finding:
     output: str
     found: Difference
     depth: int  # contractions between the loop's beginning, or the call's, and this value
+    own_db: float | None = None  # what the eager program reaches there
+    parity: Parity | None = None  # the verdict, where one was reached already
 
 
 def record(drive: Drive, components: Mapping[str, Component]) -> Trace:

@@ -1,11 +1,12 @@
 """Target, precision and depth -> how far an artifact may be from the oracle, and why.
 
 Nothing here is wished for: FLOORS is what `python -m minuet.benchmarks.noise_floor` measured, and
-a tolerance is a floor less a margin.
+a tolerance is a floor less a margin. A program that is noisier than the networks measured there may
+be judged by its own noise, never below LEAST_DB.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from minuet.contracts.errors import RequestError
@@ -34,9 +35,14 @@ FLOORS = {
 MARGIN_DB = 6.0
 # Ranges of int8 come from calibration clips; the floor's come from the case itself. A range that
 # is 1.4 times as wide has steps 1.4 times as large.
-# A sampler that multiplies by sigmas of hundreds and subtracts again loses what they add: 97 dB was
-# measured on two steps of Stable Video Diffusion (sigma up to 700), in float32 all the way.
-MARGINS_DB = {"int8": MARGIN_DB + 3.0, "fp32": MARGIN_DB + 6.0}
+MARGINS_DB = {"int8": MARGIN_DB + 3.0}
+
+# Below this nothing is float32, whatever its own noise. A number is rounded by 2^-24 at most, which
+# is 144.5 dB; a sampler that scales by sigma and subtracts again loses 20 log10(sigma), and the
+# largest sigma of any pipeline known is 700 (Stable Video Diffusion): 56.9 dB. Noise of 87.6 dB
+# below a peak of 1 moves one byte in 120 to its neighbour, and that is 68.8 dB of PSNR.
+LEAST_DB = {SNR: 87.6, PSNR: 68.8}
+DEEPEST = 8192  # contractions; a manifest that claims more is not believed
 
 REASONS = {
     "fp32": "same arithmetic, another order of sums, and phases of hundreds inside sinusoids",
@@ -81,15 +87,36 @@ class Tolerance:
 
 
 def tolerance(
-    target: str, precision: str, runtime: str = "", metric: str = PSNR, depth: int | None = None
+    target: str,
+    precision: str,
+    runtime: str = "",
+    metric: str = PSNR,
+    depth: int | None = None,
+    *,
+    own_db: float | None = None,
+    recorded_db: float | None = None,
 ) -> Tolerance:
     """What is asked of a target in a precision, or of the runtime's own arithmetic.
 
     Args:
         depth: contractions one after another; without it, as many as were ever measured.
+        own_db: how far the reference itself is from float64; eases what is asked of float32.
+        recorded_db: what was asked when the program was at hand, as a manifest says.
 
     Raises:
         RequestError: nobody has decided in what that is computed.
+    """
+    asked = allowed(computed_in(target, precision, runtime), metric, depth)
+    if own_db is not None:
+        return by_own_noise(asked, metric, own_db)
+    return asked if recorded_db is None else as_recorded(asked, metric, recorded_db)
+
+
+def computed_in(target: str, precision: str, runtime: str = "") -> str:
+    """The arithmetic of a target in a precision, as a runtime computes it.
+
+    Raises:
+        RequestError: nobody has decided.
     """
     own = BY_RUNTIME.get((target, precision, runtime))
     arithmetic = own or ARITHMETIC.get((target, precision))
@@ -98,7 +125,7 @@ def tolerance(
             f"{target} in {precision} has no parity tolerance; add what it is computed in "
             "to benchmarks/tolerances.py."
         )
-    return allowed(arithmetic, metric, depth)
+    return arithmetic
 
 
 def allowed(arithmetic: str, metric: str = PSNR, depth: int | None = None) -> Tolerance:
@@ -106,6 +133,31 @@ def allowed(arithmetic: str, metric: str = PSNR, depth: int | None = None) -> To
     margin = MARGINS_DB.get(arithmetic, MARGIN_DB)
     db = round(floor(arithmetic, metric, DEPTHS[-1] if depth is None else depth) - margin, 1)
     return Tolerance(db, REASONS[arithmetic], arithmetic)
+
+
+def by_own_noise(asked: Tolerance, metric: str, own_db: float) -> Tolerance:
+    """What a noisy reference can still show: its own noise less the margin, if the table asks more.
+
+    Only in float32, where noise is rounding: in fewer bits it may as well be an overflow.
+    """
+    if asked.arithmetic != "fp32":
+        return asked
+    db = round(max(own_db - MARGIN_DB, LEAST_DB[metric]), 1)
+    itself = f"the reference itself is {own_db:.1f} dB from float64"
+    if db >= asked.db:
+        return replace(asked, reason=f"by the table: {asked.reason} ({itself})")
+    told = f"{itself}, less {MARGIN_DB:g} dB, never below {LEAST_DB[metric]} dB"
+    return replace(asked, db=db, reason=f"by its own noise: {told} (the table: {asked.db} dB)")
+
+
+def as_recorded(asked: Tolerance, metric: str, recorded_db: float) -> Tolerance:
+    """What was asked at the export, which knew the program; a bundle cannot ask for anything."""
+    exact = asked.arithmetic == "fp32"
+    least = LEAST_DB[metric] if exact else allowed(asked.arithmetic, metric, DEEPEST).db
+    db = max(recorded_db, least)
+    if db >= asked.db:
+        return asked
+    return replace(asked, db=db, reason=f"as asked at the export (the table: {asked.db} dB)")
 
 
 def floor(arithmetic: str, metric: str, depth: int) -> float:

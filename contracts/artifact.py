@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from minuet.contracts.errors import DamagedError, RequestError
+from minuet.contracts.records import record
 from minuet.contracts.tensors import Signature
 
 SCHEMA = 2  # raised when an older minuet could misread a bundle; all older ones are read
@@ -57,6 +58,12 @@ class Artifact:
     def name(self) -> str:
         """target-precision[/component], the folder's name too."""
         return self.folder if self.component == MAIN else f"{self.folder}/{self.component}"
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Which of the manifest's programs it is: its component, and the same at other sizes."""
+        also = self.requires.get("also", "")
+        return (self.component, *filter(None, also.split(", ")))
 
     @property
     def folder(self) -> str:
@@ -120,70 +127,18 @@ class Manifest:
         try:
             if type(schema) is not int or schema < 1:
                 raise ValueError(f"schema {schema!r}")
-            return _manifest(_UPGRADES.get(schema, _as_it_is)(rows))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DamagedError(f"{where}: damaged manifest ({error!r}); export again.") from error
-
-
-def _as_it_is(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The present schema."""
-    return dict(value)
+            found: Manifest = record(cls, _UPGRADES.get(schema, dict)(rows) | {"schema": SCHEMA})
+        except ValueError as error:
+            raise DamagedError(f"{where}: damaged manifest ({error}); export again.") from error
+        return found
 
 
 def _from_1(value: Mapping[str, Any]) -> dict[str, Any]:
     """Schema 1 knew one program, and only students."""
     rows = dict(value)
-    rows["programs"] = {MAIN: rows.pop("signature")}
-    rows["source_sha256"] = rows.pop("student_sha256")
+    rows["programs"] = {MAIN: rows.pop("signature", None)}
+    rows["source_sha256"] = rows.pop("student_sha256", None)
     return rows
 
 
 _UPGRADES: dict[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _from_1}
-
-
-def _manifest(rows: Mapping[str, Any]) -> Manifest:
-    fields: dict[str, Any] = {name: rows[name] for name in Manifest.__dataclass_fields__}
-    _typed(fields, "the manifest", str, "name", "family", "minuet", "source_sha256")
-    _typed(fields, "the manifest", dict, "programs", "sampler")
-    _typed(fields, "the manifest", list, "artifacts", "files")
-    programs = fields["programs"]
-    fields["programs"] = {name: Signature.from_json(programs[name]) for name in sorted(programs)}
-    fields["files"] = _files(fields["files"])
-    fields["artifacts"] = tuple(_artifact(row) for row in fields["artifacts"])
-    fields["schema"] = SCHEMA
-    return Manifest(**fields)
-
-
-def _files(rows: list[Any]) -> tuple[FileEntry, ...]:
-    for row in rows:
-        _typed(row, "a file", str, "path", "sha256")
-        _typed(row, f"file {row['path']}", int, "bytes")
-    return tuple(FileEntry(**row) for row in rows)
-
-
-def _artifact(row: Mapping[str, Any]) -> Artifact:
-    fields = dict(row)
-    _typed(fields, "an artifact", str, "target", "precision", "entry")
-    what = f"artifact {fields['entry']}"
-    _typed(fields, what, dict, "requires")
-    _typed(fields, what, list, "files", "parity")
-    _typed({"component": MAIN, "key": ""} | fields, what, str, "component", "key")
-    _typed({"seconds": 0.0} | fields, what, (int, float), "seconds")
-    _typed(fields["requires"], f"{what}, requires", str, *fields["requires"])
-    fields["files"] = _files(fields["files"])
-    fields["parity"] = tuple(_parity(one, what) for one in fields["parity"])
-    return Artifact(**fields)
-
-
-def _parity(row: Mapping[str, Any], what: str) -> Parity:
-    _typed(row, f"parity of {what}", str, "verdict", "backend", "metric", "reason")
-    _typed(row, f"parity of {what}", (int, float, type(None)), "value", "tolerance")
-    return Parity(**row)
-
-
-def _typed(row: Mapping[str, Any], what: str, kind: type | tuple[type, ...], *names: str) -> None:
-    """Refuse a field of another kind; a truth value is no number."""
-    for name in names:
-        found = row[name]
-        if not isinstance(found, kind) or isinstance(found, bool):
-            raise TypeError(f"{name} of {what} is {found!r:.60}")

@@ -11,7 +11,8 @@ LARGEST = 2**63  # of a number: 64 bits, as in every other language's JSON
 def record(kind: Any, value: Any, name: str = "") -> Any:
     """A JSON value as an annotation has it: a dataclass, X | None, a tuple, a dict, or a scalar.
 
-    Fields that have a default may be missing. A number is finite, and a truth value is none.
+    Fields that have a default may be missing. A number is finite, and a truth value is none. What
+    is annotated as Any is taken as it is.
 
     Args:
         name: where the value stands in a larger one, e.g. "runs[0].threads".
@@ -19,6 +20,8 @@ def record(kind: Any, value: Any, name: str = "") -> Any:
     Raises:
         ValueError: names the field that is missing, unknown, or of another kind.
     """
+    if kind is Any:
+        return value
     if is_dataclass(kind):
         return _fields(kind, value, name)
     origin, inner = get_origin(kind), get_args(kind)
@@ -42,7 +45,11 @@ def _fields(kind: Any, value: Any, name: str) -> Any:
     if missing := sorted(needed - set(rows)):
         raise ValueError(f"{name or 'it'} lacks {missing[0]}")
     before = f"{name}." if name else ""
-    return kind(**{key: record(hints[key], row, f"{before}{key}") for key, row in rows.items()})
+    found = {key: record(hints[key], row, f"{before}{key}") for key, row in rows.items()}
+    try:
+        return kind(**found)
+    except ValueError as error:  # what a dataclass itself asks of its fields
+        raise ValueError(f"{name}: {error}" if name else str(error)) from error
 
 
 @cache

@@ -63,25 +63,3 @@ class Signature:
     def to_json(self) -> dict[str, Any]:
         """A plain value for a manifest."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Signature":
-        """The reverse of to_json."""
-
-        def specs(rows: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-            return tuple(_spec(row) for row in rows)
-
-        return cls(inputs=specs(value["inputs"]), outputs=specs(value["outputs"]))
-
-
-def _spec(row: Mapping[str, Any]) -> TensorSpec:
-    fields = dict(row)
-    for name in ("name", "axes", "dtype", "meaning"):
-        if not isinstance(fields.get(name, ""), str):
-            raise TypeError(f"{name} of a tensor is {fields[name]!r:.60}")
-    for name in ("low", "high"):
-        found = fields.get(name)
-        if isinstance(found, bool) or not isinstance(found, int | float | None):
-            raise TypeError(f"{name} of tensor {fields['name']} is {found!r:.60}")
-    fields["shape"] = tuple(fields["shape"])
-    return TensorSpec(**fields)

@@ -164,7 +164,10 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
         (any(row.target not in TARGETS for row in rows), "an unknown target"),
         (any(row.precision not in PRECISIONS for row in rows), "an unknown precision"),
         (any(not _has_entry(row) for row in rows), "an artifact without its file"),
-        (any(row.component not in manifest.programs for row in rows), "an unknown program"),
+        (
+            any(not manifest.programs.keys() >= {*row.programs} for row in rows),
+            "an unknown program",
+        ),
         (not all(map(_sane, manifest.programs.values())), "a signature of impossible shapes"),
     ]
     for found, what in faults:

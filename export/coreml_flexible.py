@@ -7,24 +7,56 @@ size can be traced; their weights are stored once, and a host loads the function
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Arrays, Signature
 from minuet.export.capture import Program
-from minuet.export.files import describe
+from minuet.export.coreml_convert import convert, make_reproducible, save
 from minuet.export.quiet import quiet
-from minuet.export.to_coreml import convert, make_reproducible, requirements, save
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
-FUNCTIONS_SINCE = 18  # iOS
+SYSTEMS = (16, 17, 18)  # iOS
+FUNCTIONS_SINCE = 18
+DEFAULT = "main"  # the function that a host gets which names none
+
+
+def check_systems(ios: int, *, functions: bool) -> None:
+    """Refuse a release that is not known, or that knows no functions.
+
+    Raises:
+        RequestError: which ones there are, or what else will do.
+    """
+    if ios not in SYSTEMS:
+        known = ", ".join(map(str, SYSTEMS))
+        raise RequestError(f"Core ML for iOS {ios} is not known; choose from {known}.")
+    if functions and ios < FUNCTIONS_SINCE:
+        raise RequestError(
+            f"a function a size needs iOS {FUNCTIONS_SINCE}, not {ios}; enumerated shapes do not."
+        )
+
+
+def check_shapes(first: Signature, others: Sequence[Signature], ios: int) -> None:
+    """Refuse several inputs of several sizes where a release takes one.
+
+    Raises:
+        RequestError: which inputs they are.
+    """
+    free = [
+        spec.name
+        for place, spec in enumerate(first.inputs)
+        if any(one.inputs[place].shape != spec.shape for one in others)
+    ]
+    if len(free) > 1 and ios < FUNCTIONS_SINCE:
+        raise RequestError(
+            f"iOS {ios} takes one input of several sizes, and here are {', '.join(free)}; "
+            f"iOS {FUNCTIONS_SINCE} takes more."
+        )
 
 
 def capture_sizes(module: nn.Module, inputs: Arrays, signatures: Sequence[Signature]) -> Program:
@@ -52,7 +84,7 @@ def capture_sizes(module: nn.Module, inputs: Arrays, signatures: Sequence[Signat
     except Exception as error:
         raise RequestError(
             f"{type(module).__name__} cannot be traced with free sizes: {str(error)[:300]}. "
-            "Export one function a size instead."
+            "Give each size a function of its own instead."
         ) from error
     _check_free(exported, free, type(module).__name__)
     return Program(exported=exported, signature=first, inputs=examples)
@@ -67,7 +99,7 @@ def _check_free(exported: ExportedProgram, free: tuple[dict[int, Any], ...], nam
         if fixed:
             raise RequestError(
                 f"{name} fixes the size of axis {fixed[0]} of {one}: something in it counts on "
-                "that size. Export one function a size instead."
+                "that size. Give each size a function of its own instead."
             )
 
 
@@ -91,37 +123,26 @@ def _fitted(module: nn.Module, free: tuple[dict[int, Any], ...]) -> Any:
     return (free,) if inspect.Parameter.VAR_POSITIONAL in kinds else free
 
 
-def export_coreml_functions(
-    programs: Mapping[str, Program], bundle: Path, precision: str = "fp16"
-) -> Artifact:
-    """Write bundle/coreml-<precision>/model.mlpackage with one function a program.
+def save_functions(
+    first: Any, others: Mapping[str, Program], path: Path, precision: str, ios: int
+) -> None:
+    """Write a package with one function a size; equal weights are stored once.
 
     Args:
-        programs: function's name -> the same network at one size; the first is the default.
+        first: coremltools' model of the default function.
+        others: function's name -> the same network at another size.
 
     Raises:
-        RequestError: no program, or the converter refused one of them.
+        RequestError: the converter refused one of them.
     """
-    if not programs:
-        raise RequestError("a package of no functions is refused; give at least one program.")
-    started = time.perf_counter()
-    path = bundle / f"coreml-{precision}" / "model.mlpackage"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        parts = {name: Path(folder) / f"{name}.mlpackage" for name in programs}
-        for name, program in programs.items():
-            save(convert(program, precision, FUNCTIONS_SINCE), parts[name])
+        parts = {name: Path(folder) / f"{name}.mlpackage" for name in (DEFAULT, *others)}
+        save(first, parts[DEFAULT])
+        for name, program in others.items():
+            save(convert(program, precision, ios)[0], parts[name])
         _join(parts, path)
     make_reproducible(path)
-    return describe(
-        bundle,
-        target="coreml",
-        precision=precision,
-        entry=path,
-        requires=requirements(path, precision, FUNCTIONS_SINCE)
-        | {"functions": ", ".join(programs)},
-        seconds=time.perf_counter() - started,
-    )
 
 
 def _join(parts: Mapping[str, Path], path: Path) -> None:
@@ -131,5 +152,5 @@ def _join(parts: Mapping[str, Path], path: Path) -> None:
         described = MultiFunctionDescriptor()
         for name, part in parts.items():
             described.add_function(str(part), "main", name)
-        described.default_function_name = next(iter(parts))
+        described.default_function_name = DEFAULT
         save_multifunction(described, str(path))

@@ -6,12 +6,13 @@ What depends on values (float16 overflow) is found by running: minuet.runtimes.m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minuet.contracts.errors import DamagedError
+from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.hazard import Hazard, gathered
 from minuet.export.quiet import quiet
 
@@ -23,6 +24,8 @@ FP16, FP32, INT32 = 10, 11, 23  # MIL.proto's DataType
 LONGEST = 16384  # rows or columns of a tensor on the engine
 INDEXED = 65536  # what a uint16 index reaches
 OFF_ENGINE = "kept off the Neural Engine"
+UNITS = ("all", "cpuAndNeuralEngine", "cpuAndGPU", "cpuOnly")  # MLComputeUnits
+CAST = re.compile(r"(_cast_fp(16|32))+$")  # what the converter appends to a node's name
 
 ENGINE_GUIDE = "ane-guide.readthedocs.io, chapters 4 and 17, measured there on M1 to M5"
 
@@ -36,6 +39,7 @@ class Step:
     inputs: dict[str, tuple[int, tuple[int, ...]]]  # argument -> element type, sizes (0: unknown)
     outputs: tuple[tuple[int, tuple[int, ...]], ...]
     readers: tuple[str, ...]  # the kinds of the operations that read its results
+    free: bool = False  # whether the function takes several sizes
 
     @property
     def half(self) -> bool:
@@ -61,14 +65,31 @@ def hazards(package: Path, modules: Mapping[str, str] | None = None) -> tuple[Ha
         DamagedError: not an ML Program.
     """
     model = _read(package / MODEL)
-    functions = model.mlProgram.functions.values()
-    steps = [
-        step for f in functions for b in f.block_specializations.values() for step in _steps(f, b)
-    ]
-    found = [one for rule in RULES for step in steps if (one := rule(step))]
-    known = modules or {}
-    owned = [replace(one, module=known.get(one.place, "")) for one in found]
-    return gathered([*_ranged(model), *owned])
+    found = [list(_found(one)) for one in model.mlProgram.functions.values()]
+    return owned(_merged([list(_flexible(model)), *found]), modules or {})
+
+
+def _found(function: Any) -> Iterator[Hazard]:
+    blocks = function.block_specializations.values()
+    steps = [step for block in blocks for step in _steps(function, block)]
+    yield from (one for rule in RULES for step in steps if (one := rule(step)))
+
+
+def _merged(functions: Iterable[list[Hazard]]) -> tuple[Hazard, ...]:
+    """Functions are one network at several sizes: what is in all of them is counted once."""
+    found: dict[tuple[str, str], Hazard] = {}
+    for one in (one for rows in functions for one in gathered(rows)):
+        before = found.setdefault((one.op, one.what), one)
+        found[one.op, one.what] = max(before, one, key=lambda hazard: hazard.count)
+    return tuple(found.values())
+
+
+def owned(found: Iterable[Hazard], modules: Mapping[str, str]) -> tuple[Hazard, ...]:
+    """Hazards with the modules that their places came from."""
+    return tuple(
+        replace(one, module=modules.get(one.place) or modules.get(CAST.sub("", one.place), ""))
+        for one in found
+    )
 
 
 def modules_of(exported: ExportedProgram) -> dict[str, str]:
@@ -79,12 +100,30 @@ def modules_of(exported: ExportedProgram) -> dict[str, str]:
     return {name: str(stack[-1][0]) for name, stack in stacks.items() if stack}
 
 
-def compute_units(found: tuple[Hazard, ...], precision: str) -> dict[str, str]:
-    """Advice for the host that loads the model: which units to ask for, and what they will miss."""
-    off = [f"{one.op} x{one.count}" for one in found if OFF_ENGINE in one.what]
+def insist_units(units: str, precision: str) -> None:
+    """Refuse compute units that there are not, or that cannot run the precision.
+
+    Raises:
+        RequestError: which ones there are, or what fits.
+    """
+    if units and units not in UNITS:
+        raise RequestError(
+            f"compute units {units!r} are not known; choose from {', '.join(UNITS)}."
+        )
+    if units == "cpuAndNeuralEngine" and precision != "fp16":
+        raise RequestError(
+            f"the Neural Engine computes in float16 only, so {units} would run {precision} on the "
+            "CPU: choose fp16, or cpuAndGPU."
+        )
+
+
+def compute_units(found: Iterable[Hazard], precision: str, units: str = "") -> dict[str, str]:
+    """Which units the host that loads the model is to ask for, why, and what they will miss."""
+    off = sorted(f"{one.op} x{one.count}" for one in found if OFF_ENGINE in one.what)
     if precision == "fp32":
-        return {"units": "cpuAndGPU: the Neural Engine computes in float16 only"}
-    return {"units": "all", **({"off_neural_engine": ", ".join(sorted(off))} if off else {})}
+        why = "the Neural Engine computes in float16 only"
+        return {"units": units or "cpuAndGPU", "units_why": why}
+    return {"units": units or "all", **({"off_neural_engine": ", ".join(off)} if off else {})}
 
 
 def soft_cliffs(step: Step) -> Hazard | None:
@@ -202,7 +241,20 @@ def long_axes(step: Step) -> Hazard | None:
     )
 
 
+def unknown_sizes(step: Step) -> Hazard | None:
+    """A size that depends on values, where it begins."""
+    begins = all(0 not in sizes for _, sizes in step.inputs.values())
+    if step.free or not begins or all(0 not in sizes for _, sizes in step.outputs):
+        return None
+    return step.hazard(
+        f"a size that is known only when it runs is {OFF_ENGINE}",
+        "compute on a fixed size, and mask what is not wanted",
+        "apple/coremltools issue 1764",
+    )
+
+
 RULES: tuple[Rule, ...] = (
+    unknown_sizes,
     soft_cliffs,
     log_sum_exp,
     deep,
@@ -215,19 +267,29 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def _ranged(model: Any) -> Iterator[Hazard]:
-    """Inputs whose sizes are a range."""
+def _flexible(model: Any) -> Iterator[Hazard]:
+    """Inputs of more than one size."""
     functions = list(model.description.functions)
     ports = [one for f in functions for one in f.input] or list(model.description.input)
     for one in ports:
-        if one.type.multiArrayType.WhichOneof("ShapeFlexibility") == "shapeRange":
-            yield Hazard(
-                place=one.name,
-                op="input",
-                what=f"with a range of sizes all but the default one are {OFF_ENGINE}",
-                fix="enumerate the sizes, or give each a function of its own",
-                source="an Apple engineer, developer.apple.com/forums/thread/724930",
-            )
+        kind = one.type.multiArrayType.WhichOneof("ShapeFlexibility")
+        if kind in FLEXIBLE:
+            what, fix, source = FLEXIBLE[kind]
+            yield Hazard(place=one.name, op="input", what=what, fix=fix, source=source)
+
+
+FLEXIBLE = {
+    "shapeRange": (
+        f"with a range of sizes all but the default one are {OFF_ENGINE}",
+        "enumerate the sizes, or give each a function of its own",
+        "an Apple engineer, developer.apple.com/forums/thread/724930; coremltools issue 2370",
+    ),
+    "enumeratedShapes": (
+        "calls with enumerated sizes were reported to fail, or to use the default one unsaid",
+        "try every size on a device, or give each a function of its own (iOS 18)",
+        "apple/coremltools issue 2730",
+    ),
+}
 
 
 def _read(path: Path) -> Any:
@@ -245,6 +307,7 @@ def _read(path: Path) -> Any:
 
 def _steps(function: Any, block: Any) -> Iterator[Step]:
     types = {one.name: _type(one.type) for one in function.inputs}
+    free = any(0 in sizes for _, sizes in types.values())
     readers: dict[str, list[str]] = {}
     for op in block.operations:
         types |= {one.name: _type(one.type) for one in op.outputs}
@@ -261,6 +324,7 @@ def _steps(function: Any, block: Any) -> Iterator[Step]:
             inputs={n: types[name] for n, name in first.items() if name in types},
             outputs=tuple(_type(one.type) for one in op.outputs),
             readers=tuple(kind for one in op.outputs for kind in readers.get(one.name, ())),
+            free=free,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from minuet.contracts.errors import RequestError
@@ -15,31 +15,51 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def cut(program: Program, names: Sequence[str]) -> Program:
+def cut(
+    program: Program, names: Sequence[str], given: Mapping[str, Tensor] | None = None
+) -> Program:
     """The same inputs; one output a node, called cut_0, cut_1, ... in the order of names.
+
+    Args:
+        given: nodes whose readers are handed this value instead, as one more input each: given_0,
+            given_1, ... in order. The node itself is still computed where it is an output.
 
     Raises:
         RequestError: the program has no node of such a name.
     """
     import torch
+    from torch import fx
 
     module: Any = program.exported.module(check_guards=False)
     known = {node.name: node for node in module.graph.nodes}
     if strange := [name for name in names if name not in known]:
         raise RequestError(f"the program has no node {strange[0]!r}.")
     ends = [known[name] for name in names]
+    given = given or {}
+    for at, name in enumerate(given):
+        _replaced(module.graph, known[name], f"given_{at}")
     # A copy each: two outputs that share memory are one buffer to some runtimes.
     module.graph.output_node().args = (tuple(_copied(module.graph, end) for end in ends),)
-    info = module.graph._codegen.pytree_info
-    module.graph._codegen.pytree_info = info._replace(out_spec=None)
+    module.graph.set_codegen(fx.graph.CodeGen())  # flat tensors in, a flat tuple out
     _drop_checks(module.graph)
     module.graph.eliminate_dead_code()
     module.recompile()
     with quiet(), torch.no_grad():
-        exported = torch.export.export(module, program.inputs, strict=False)
+        inputs = (*program.inputs, *given.values())
+        exported = torch.export.export(module, inputs, strict=False)
     outputs = tuple(_spec(f"cut_{i}", end.meta["val"]) for i, end in enumerate(ends))
-    signature = Signature(inputs=program.signature.inputs, outputs=outputs)
-    return Program(exported=exported, signature=signature, inputs=program.inputs)
+    more = tuple(_spec(f"given_{i}", value) for i, value in enumerate(given.values()))
+    signature = Signature(inputs=(*program.signature.inputs, *more), outputs=outputs)
+    return Program(exported=exported, signature=signature, inputs=inputs)
+
+
+def _replaced(graph: Any, node: Any, name: str) -> None:
+    """Hand a node's readers a new input instead."""
+    last = [one for one in graph.nodes if one.op == "placeholder"][-1]
+    with graph.inserting_after(last):
+        placeholder = graph.placeholder(name)
+    placeholder.meta["val"] = node.meta["val"]
+    node.replace_all_uses_with(placeholder)
 
 
 def _copied(graph: Any, node: Any) -> Any:

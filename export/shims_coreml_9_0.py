@@ -29,7 +29,7 @@ ROUNDS = 4  # a decomposition may need another one
 
 
 def register() -> None:
-    """Teach the converter two operators; idempotent."""
+    """Teach the converter three operators; idempotent."""
     from coremltools.converters.mil import Builder
     from coremltools.converters.mil.frontend.torch.ops import _get_inputs, _get_kwinputs
     from coremltools.converters.mil.frontend.torch.torch_op_registry import (
@@ -44,6 +44,19 @@ def register() -> None:
     def alias(context: Any, node: Any) -> None:
         """Only renames."""
         context.add(Builder.identity(x=_get_inputs(context, node)[0], name=node.name))
+
+    plain = _TORCH_OPS_REGISTRY.get_func("view")
+
+    @register_torch_op(  # type: ignore[untyped-decorator]
+        torch_alias=["view_copy", "_unsafe_view", "reshape"], override=True
+    )
+    def view(context: Any, node: Any) -> None:
+        """Makes scalars; the converter's own would leave them their axes, which then are wrong."""
+        x, shape = _get_inputs(context, node, expected=2)
+        if x.rank and 0 in getattr(shape, "shape", ()):
+            context.add(Builder.squeeze(x=x, axes=list(range(x.rank)), name=node.name))
+        else:
+            plain(context, node)
 
     @register_torch_op(override=True)  # type: ignore[untyped-decorator]
     def gelu(context: Any, node: Any) -> None:

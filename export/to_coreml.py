@@ -1,34 +1,37 @@
-"""Program -> Core ML package: an ML Program for iOS 16 to 18, in float16 or float32 arithmetic."""
+"""Program -> Core ML package for iOS 16 to 18, of one size or several; its hazards beside it."""
 
 from __future__ import annotations
 
-import json
 import time
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from minuet.contracts.artifact import Artifact
-from minuet.contracts.errors import RequestError
-from minuet.contracts.files import write_bytes
+from minuet.contracts.files import read_json, write_json
+from minuet.contracts.hazard import Hazard
 from minuet.contracts.tensors import Signature
-from minuet.export import shims_coreml_9_0 as shims
-from minuet.export.blame import ADVICE, blame
 from minuet.export.capture import Program
-from minuet.export.coreml_hazards import compute_units, hazards
+from minuet.export.coreml_convert import convert, save
+from minuet.export.coreml_flexible import check_shapes, check_systems, save_functions
+from minuet.export.coreml_hazards import (
+    compute_units,
+    hazards,
+    insist_units,
+    modules_of,
+    owned,
+)
 from minuet.export.files import describe
-from minuet.export.quiet import quiet
-from minuet.export.rewrites.table import rewrite
 
 if TYPE_CHECKING:
-    from torch.export import ExportedProgram
+    from torch import Tensor
 
-MODEL = "Data/com.apple.CoreML/model.mlmodel"
 MACOS = {16: "13", 17: "14", 18: "15"}  # the release that came with an iOS
-NETWORK = frozenset({"conv", "conv_transpose", "linear", "matmul"})
+HAZARDS = "hazards.json"
+
+# A package and an example of its inputs -> hazards that only values show.
+Inspect = Callable[[Path, Mapping[str, "Tensor"]], tuple[Hazard, ...]]
 
 
 def export_coreml(
@@ -37,177 +40,63 @@ def export_coreml(
     precision: str = "fp16",
     *,
     ios: int = 18,
-    sizes: Sequence[Signature] = (),
+    units: str = "",
+    shapes: Mapping[str, Signature] | None = None,
+    functions: Mapping[str, Program] | None = None,
+    inspect: Inspect | None = None,
 ) -> Artifact:
-    """Write bundle/coreml-<precision>/model.mlpackage.
+    """Write bundle/coreml-<precision>/model.mlpackage, and hazards.json beside it.
 
     Core ML has no uint8 outputs: frames leave as float32 of 0..255, to be truncated by the host
     as the program itself would. Scalars become tensors of one element.
 
     Args:
-        program: static, or of free sizes where `sizes` are given (see coreml_flexible).
+        program: static, or of free sizes where `shapes` are given (see coreml_flexible).
         bundle: the folder that gets the artifact's folder.
         precision: fp16 or fp32, of the arithmetic.
         ios: the oldest release that must open it: 16, 17 or 18. Newer ones have more operations,
             attention as one among them, and finer compressed weights.
-        sizes: other signatures of the same program that the package must take.
+        units: what the host will ask for, in Core ML's words; "": what fits the precision.
+        shapes: other signatures of the same program that the package must take, by name.
+        functions: the same network at other sizes, by name: a function each, on shared weights.
+        inspect: finds more hazards by running the package.
 
     Raises:
-        RequestError: the converter refused; the operator and its module are named if it names one.
+        RequestError: an option that does not fit the others, or the converter refused; the
+            operator and its module are named if it names one.
     """
     started = time.perf_counter()
+    others = {**(shapes or {}), **(functions or {})}
+    check_systems(ios, functions=bool(functions))
+    check_shapes(program.signature, list((shapes or {}).values()), ios)
+    insist_units(units, precision)
     path = bundle / f"coreml-{precision}" / "model.mlpackage"
-    save(convert(program, precision, ios, sizes), path)
+    model, form = convert(program, precision, ios, list((shapes or {}).values()))
+    if functions:
+        save_functions(model, functions, path, precision, ios)
+    else:
+        save(model, path)
+    found = hazards(path, modules_of(form))
+    if inspect:
+        given = zip(program.signature.inputs, program.inputs, strict=True)
+        seen = inspect(path, {spec.name: value for spec, value in given})
+        found += owned(seen, modules_of(form))
+    write_json(path.with_name(HAZARDS), [asdict(one) for one in found])
     return describe(
         bundle,
         target="coreml",
         precision=precision,
         entry=path,
-        requires=requirements(path, precision, ios),
+        requires={"ios": str(ios), "macos": MACOS[ios], "frames": "float32 0..255"}
+        | compute_units(found, precision, units)
+        | ({"also": ", ".join(others)} if others else {})
+        | ({"functions": ", ".join(functions)} if functions else {}),
         seconds=time.perf_counter() - started,
     )
 
 
-def requirements(path: Path, precision: str, ios: int) -> dict[str, str]:
-    """What a host needs to know: systems, the range of frames, the compute units to ask for."""
-    systems = {"ios": str(ios), "macos": MACOS[ios]}
-    return systems | {"frames": "float32 0..255"} | compute_units(hazards(path), precision)
-
-
-def save(model: Any, path: Path) -> None:
-    """Write a package; the same model gives the same bytes."""
-    with quiet():
-        model.save(str(path))
-    make_reproducible(path)
-
-
-def convert(program: Program, precision: str, ios: int, sizes: Sequence[Signature] = ()) -> Any:
-    """A program as coremltools' model, not loaded."""
-    if ios not in MACOS:
-        raise RequestError(f"Core ML for iOS {ios} is not known; choose from {list(MACOS)}.")
-    with quiet():
-        import coremltools as ct
-
-        shims.register()
-        # The rules count on known sizes.
-        formed = program if sizes else rewrite(program, "coreml")[0]
-        arithmetic = {
-            "fp16": ct.transform.FP16ComputePrecision(op_selector=may_be_half),
-            "fp32": ct.precision.FLOAT32,
-        }
-        try:
-            return ct.convert(
-                shims.lowered(float_outputs(formed.exported)),
-                convert_to="mlprogram",
-                minimum_deployment_target=ct.target[f"iOS{ios}"],
-                compute_precision=arithmetic[precision],
-                inputs=_inputs(program.signature, sizes),
-                outputs=[
-                    ct.TensorType(name=s.name, dtype=np.float32) for s in program.signature.outputs
-                ],
-                skip_model_load=True,
-            )
-        except RequestError:
-            raise
-        except Exception as error:
-            where = blame(program, error)
-            raise RequestError(
-                f"coremltools could not convert {where or 'the program'}: {str(error)[:300]}."
-                + (f" {ADVICE}" if where else "")
-            ) from error
-
-
-def _inputs(signature: Signature, sizes: Sequence[Signature]) -> list[Any]:
-    import coremltools as ct
-
-    found = []
-    for place, spec in enumerate(signature.inputs):
-        shapes = [spec.shape or (1,)] + [one.inputs[place].shape for one in sizes]
-        shape: Any = shapes[0]
-        if len(set(shapes)) > 1:
-            shape = ct.EnumeratedShapes(shapes=shapes, default=shapes[0])
-        found.append(ct.TensorType(name=spec.name, shape=shape))
-    return found
-
-
-def float_outputs(exported: ExportedProgram) -> ExportedProgram:
-    """A copy of the program without the casts to uint8 in front of its outputs."""
-    import copy
-
-    import torch
-
-    # A shallow copy of the graph: weights are shared, the caller's program stays as it was.
-    graph = copy.deepcopy(exported.graph_module)
-    out = next(node for node in graph.graph.nodes if node.op == "output")
-    renamed: dict[str, str] = {}
-    results = []
-    for node in out.args[0]:
-        source = node
-        if node.meta["val"].dtype == torch.uint8 and node.op == "call_function":
-            source = node.args[0]
-            renamed[node.name] = source.name
-        results.append(source)
-    out.args = (tuple(results),)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return _with_graph(exported, graph, renamed)
-
-
-def _with_graph(exported: ExportedProgram, graph: Any, renamed: dict[str, str]) -> ExportedProgram:
-    import copy
-
-    from torch.export import ExportedProgram as Made
-
-    signature = copy.deepcopy(exported.graph_signature)
-    for spec in signature.output_specs:
-        spec.arg.name = renamed.get(spec.arg.name, spec.arg.name)
-    return Made(
-        root=graph,
-        graph=graph.graph,
-        graph_signature=signature,
-        state_dict=exported.state_dict,
-        range_constraints=exported.range_constraints,
-        module_call_graph=exported.module_call_graph,
-        constants=exported.constants,
-        verifiers=exported.verifiers,
-    )
-
-
-def may_be_half(op: Any) -> bool:
-    """Whether an operation may compute in float16: all but those that place samples.
-
-    Next to 1 a float16 step is 2^-11: an eighth of a pixel on a sticker of 512.
-    """
-    return op.op_type != "resample" and not _places_samples(op, depth=0)
-
-
-def _places_samples(op: Any, depth: int) -> bool:
-    if depth > 12 or op.op_type in NETWORK:
-        return False
-    users = [(user, out) for out in op.outputs for user in out.child_ops]
-    return any(
-        (user.op_type == "resample" and user.inputs.get("coordinates") is out)
-        or (user.op_type != "resample" and _places_samples(user, depth + 1))
-        for user, out in users
-    )
-
-
-def make_reproducible(package: Path) -> None:
-    """Give the package's parts names by content instead of random ones, and fix the order."""
-    import coremltools as ct
-
-    # Written for another library; the package's own index does not know it.
-    (package / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
-    model = ct.proto.Model_pb2.Model()
-    model.ParseFromString((package / MODEL).read_bytes())
-    write_bytes(package / MODEL, model.SerializeToString(deterministic=True))
-    index = json.loads((package / "Manifest.json").read_text())
-    stable = {
-        old: str(uuid.uuid5(uuid.NAMESPACE_URL, row["path"])).upper()
-        for old, row in index["itemInfoEntries"].items()
-    }
-    index["itemInfoEntries"] = {stable[old]: row for old, row in index["itemInfoEntries"].items()}
-    index["rootModelIdentifier"] = stable[index["rootModelIdentifier"]]
-    # With its newline: Core ML's tools rewrite an index that looks otherwise when they open it.
-    text = json.dumps(index, indent=4, sort_keys=True) + "\n"
-    write_bytes(package / "Manifest.json", text.encode())
+def read_hazards(root: Path, artifact: Artifact) -> tuple[Hazard, ...]:
+    """What was written beside a package; nothing for other targets."""
+    listed = [file.path for file in artifact.files if file.path.endswith(f"/{HAZARDS}")]
+    rows: list[dict[str, Any]] = read_json(root / listed[0]) if listed else []
+    return tuple(Hazard(**row) for row in rows)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minuet.contracts.artifact import Artifact
-from minuet.contracts.errors import MissingBackendError
+from minuet.contracts.errors import InconclusiveError, MissingBackendError
 from minuet.contracts.files import contained
 from minuet.contracts.probe import Probe, Tap
 from minuet.contracts.runtime import Runtime
 from minuet.contracts.tensors import Arrays
 from minuet.export.cut import cut
-from minuet.export.quiet import quiet
 from minuet.export.table import exporter
 from minuet.runtimes.table import runtimes_for
 
@@ -26,8 +27,44 @@ if TYPE_CHECKING:
     from minuet.export.capture import Program
 
 
+PATIENCE_S = 120.0  # of the search at an export; the question that is being asked is finished
+
+
+def where_it_diverges(
+    program: Program,
+    bundle: Path,
+    artifact: Artifact,
+    cases: Iterable[Arrays],
+    seconds: float = PATIENCE_S,
+) -> str:
+    """A sentence: the first layer that differs, or why none is named.
+
+    Args:
+        cases: inputs, tried in order until a layer differs.
+    """
+    end = time.monotonic() + seconds
+    try:
+        for inputs in cases:
+            left = end - time.monotonic()
+            if found := diverges(program, bundle, artifact, inputs, seconds=max(left, 0.0)):
+                return f"It {found}"
+    except InconclusiveError as error:
+        return f"Where it begins is not known: {error}."
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as error:  # an exporter or a backend on a part of the program
+        told = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
+        return f"Where it begins is not known: its layers could not be compared ({told})."
+    return "Every value inside that has a name agrees: the outputs themselves are at fault."
+
+
 def diverges(
-    program: Program, bundle: Path, artifact: Artifact, inputs: Arrays
+    program: Program,
+    bundle: Path,
+    artifact: Artifact,
+    inputs: Arrays,
+    *,
+    seconds: float = math.inf,
 ) -> Divergence | None:
     """Compare values inside an artifact with the program's, in order, and stop at the first.
 
@@ -40,6 +77,7 @@ def diverges(
 
     Raises:
         MissingBackendError: the backend cannot run here.
+        InconclusiveError: the seconds did not suffice.
     """
     import torch
 
@@ -53,7 +91,7 @@ def diverges(
     known = max(
         _forms(program, artifact.target), key=lambda form: len(probe.taps(names(form, outputs)))
     )
-    return first_divergence(known, given, probe, arithmetic, outputs)
+    return first_divergence(known, given, probe, arithmetic, outputs, seconds)
 
 
 def _forms(program: Program, target: str) -> Iterator[ExportedProgram]:
@@ -63,13 +101,14 @@ def _forms(program: Program, target: str) -> Iterator[ExportedProgram]:
     which an artifact knows most names.
     """
     yield program.exported
-    if target == "coreml":
+    if target == "onnx":
         from minuet.export.rewrites.table import rewrite
-        from minuet.export.shims_coreml_9_0 import lowered
-        from minuet.export.to_coreml import float_outputs
 
-        with quiet():
-            yield lowered(float_outputs(rewrite(program, "coreml")[0].exported))
+        yield rewrite(program, target)[0].exported
+    if target == "coreml":
+        from minuet.export.coreml_convert import formed
+
+        yield formed(program)
 
 
 def _probe(program: Program, bundle: Path, artifact: Artifact, inputs: Arrays) -> Probe:

@@ -1,24 +1,82 @@
 """An artifact and golden cases -> one parity a runtime: on every runtime that is here."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minuet.benchmarks.parity import difference, judge_worst, not_run
+from minuet.benchmarks.parity import METRIC, Difference, difference, furthest, judge, not_run
+from minuet.benchmarks.tolerances import LEAST_DB, computed_in
 from minuet.contracts.artifact import Artifact, Parity
 from minuet.contracts.errors import MinuetError, MissingBackendError, UntrustedError
 from minuet.contracts.runtime import Runtime
-from minuet.contracts.tensors import Signature
+from minuet.contracts.tensors import Arrays, Signature
 from minuet.export.bundle import Golden
 from minuet.runtimes.table import runtimes_for
 from minuet.runtimes.tensorrt import TensorRtRuntime
 
+if TYPE_CHECKING:
+    from minuet.export.capture import Program
+
 # These open another library's file: where they disagree, the file may still be right, and only
 # they are unfit for it. (An int8 file that is 26 dB from float32 elsewhere was 4 dB in one.)
 SECOND_OPINIONS = frozenset({"openvino", "openvino-bf16"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A program that an artifact holds, with its golden cases."""
+
+    name: str
+    signature: Signature
+    cases: Sequence[Golden]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One output of one case, and the verdict on it."""
+
+    found: Difference
+    parity: Parity
+
+
+class Known:
+    """A program at hand: its depth, and how noisy its golden cases are themselves."""
+
+    def __init__(self, name: str, program: Program) -> None:
+        self.name, self.program = name, program
+        self._own: dict[str, dict[str, float]] = {}
+
+    @cached_property
+    def depth(self) -> int:
+        """Contractions one after another."""
+        from minuet.benchmarks.parity_graph import depth
+
+        return depth(self.program.exported)
+
+    def own_db(self, case: Golden) -> dict[str, float]:
+        """How far a case's outputs are from float64, which is computed once a case."""
+        from minuet.benchmarks.parity_own import own_noise
+
+        if case.name not in self._own:
+            exported, told = self.program.exported, self.program.signature
+            rows = own_noise(exported, told, case.inputs, case.outputs)
+            self._own[case.name] = {name: one.db for name, one in rows.items()}
+        return self._own[case.name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What a runtime made of one golden case."""
+
+    program: str
+    case: Golden
+    outputs: Arrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +85,9 @@ class Proof:
 
     artifact: str
     runtime: str
-    parity: Parity
+    parity: Parity  # of the output that is furthest from what is asked
     unfit: bool = False  # a second opinion that disagrees: not to be used for this file
+    outputs: Mapping[str, Finding] = field(default_factory=dict)  # the worst case of each
 
     @property
     def failed(self) -> bool:
@@ -42,19 +101,96 @@ def prove(
     signature: Signature,
     cases: Sequence[Golden],
     *,
+    others: Sequence[Held] = (),
     threads: int = 0,
     trusted: bool = False,
+    known: Known | None = None,
 ) -> Iterator[Proof]:
     """Run the golden cases on every runtime that opens the artifact; refusals are said.
 
     Args:
+        others: what else the artifact is: the same network at other sizes. The worst is judged.
         trusted: whether engines, which are code, may run.
+        known: the program, where it is at hand; without it the artifact is asked for what it was
+            asked for at the export.
     """
+    held = (Held(name=artifact.component, signature=signature, cases=cases), *others)
     for runtime in runtimes_for(artifact.target):
         one = _trusting(runtime, trusted)
-        parity = _parity(one, bundle, artifact, signature, cases, threads)
-        unfit = parity.verdict == "fail" and one.name in SECOND_OPINIONS
-        yield Proof(artifact=artifact.name, runtime=one.name, parity=parity, unfit=unfit)
+        made = _run(one, bundle, artifact, held, threads)
+        if isinstance(made, Parity):
+            yield _proof(artifact, one.name, made, {})
+            continue
+        outputs = _judged(artifact, one, made, known)
+        worst = furthest(finding.parity for finding in outputs.values())
+        yield _proof(artifact, one.name, worst, outputs)
+
+
+def _proof(
+    artifact: Artifact, runtime: str, parity: Parity, outputs: Mapping[str, Finding]
+) -> Proof:
+    unfit = parity.verdict == "fail" and runtime in SECOND_OPINIONS
+    return Proof(
+        artifact=artifact.name, runtime=runtime, parity=parity, unfit=unfit, outputs=outputs
+    )
+
+
+def _judged(
+    artifact: Artifact, runtime: Runtime, made: Sequence[Ran], known: Known | None
+) -> dict[str, Finding]:
+    """The worst case of each output; the table first, the reference's own noise if that fails."""
+    rows: dict[str, list[Finding]] = {}
+    for ran in made:
+        for name, expected in ran.case.outputs.items():
+            found = difference(expected, ran.outputs[name])
+            output = name if ran.program == artifact.component else f"{ran.program} {name}"
+            parity = _verdict(artifact, runtime, ran, name, found, known)
+            rows.setdefault(output, []).append(Finding(found=found, parity=parity))
+    return {output: _worst(found) for output, found in rows.items()}
+
+
+def _verdict(
+    artifact: Artifact,
+    runtime: Runtime,
+    ran: Ran,
+    output: str,
+    found: Difference,
+    known: Known | None,
+) -> Parity:
+    told = artifact, runtime.name, runtime.version(), found
+    if known is None:
+        recorded = recorded_db(artifact, runtime.name, found.metric)
+        return judge(*told, recorded_db=recorded)
+    parity = judge(*told, depth=known.depth)
+    if parity.verdict == "pass" or not _may_be_noise(artifact, runtime, found):
+        return parity
+    if ran.program != known.name:  # the same network at another size
+        return parity
+    return judge(*told, depth=known.depth, own_db=known.own_db(ran.case)[output])
+
+
+def _worst(rows: Sequence[Finding]) -> Finding:
+    parity = furthest(row.parity for row in rows)
+    return next(row for row in rows if row.parity is parity)
+
+
+def _may_be_noise(artifact: Artifact, runtime: Runtime, found: Difference) -> bool:
+    """Whether it is worth asking the program: float32, and not beyond any excuse."""
+    exact = computed_in(artifact.target, artifact.precision, runtime.name) == "fp32"
+    return exact and not found.fault and found.db >= LEAST_DB[found.metric]
+
+
+def recorded_db(artifact: Artifact, runtime: str, metric: str) -> float | None:
+    """What the manifest says was asked of the artifact in this arithmetic; the least of several."""
+    target, precision = artifact.target, artifact.precision
+    arithmetic = computed_in(target, precision, runtime)
+    asked = [
+        row.tolerance
+        for row in artifact.parity
+        if row.verdict == "pass" and row.tolerance is not None and row.metric == METRIC[metric]
+        if computed_in(target, precision, row.backend.partition(":")[0]) == arithmetic
+    ]
+    return min(asked, default=None)
 
 
 def prove_rounded(
@@ -85,24 +221,23 @@ def _trusting(runtime: Runtime, trusted: bool) -> Runtime:
     return replace(runtime, trusted=trusted, rebuild=rebuild)
 
 
-def _parity(
-    runtime: Runtime,
-    bundle: Path,
-    artifact: Artifact,
-    signature: Signature,
-    cases: Sequence[Golden],
-    threads: int,
-) -> Parity:
+def _run(
+    runtime: Runtime, bundle: Path, artifact: Artifact, held: Sequence[Held], threads: int
+) -> list[Ran] | Parity:
+    """What the runtime gives for each case, or why there is nothing to compare."""
     if refusal := runtime.available():
         return not_run(runtime.name, refusal.reason)
+    made = []
     try:
-        with runtime.open(bundle, artifact, signature, threads=threads) as session:
-            runs = [(case.outputs, session.run(case.inputs)) for case in cases]
+        for one in held:
+            row = replace(artifact, component=one.name)
+            with runtime.open(bundle, row, one.signature, threads=threads) as session:
+                for case in one.cases:
+                    made.append(Ran(program=one.name, case=case, outputs=session.run(case.inputs)))
     except (MissingBackendError, UntrustedError) as error:  # only opening it could tell
         return not_run(runtime.name, str(error))
     except MinuetError as error:
         if runtime.name in SECOND_OPINIONS or runtime.name == "mil":
             return not_run(runtime.name, str(error))
         return Parity(verdict="fail", backend=runtime.name, reason=str(error))
-    found = [difference(one[name], made[name]) for one, made in runs for name in one]
-    return judge_worst(artifact, runtime.name, runtime.version(), found)
+    return made

@@ -272,7 +272,9 @@ def _module(word: str, wish: Wish) -> Source:
     from minuet.export.sources.factory import part_from
 
     if wish.size:
-        raise RequestError(f"{word}: a factory's examples say its size; --size is not for it.")
+        raise RequestError(
+            f"{word}: a factory's examples say its size; --size and --also are not for it."
+        )
     part, sha256 = part_from(word, here=wish.local_code)
     family = part.signature.outputs[0].meaning.partition(".")[0]
     return Source(name=word.partition(":")[2], family=family, sha256=sha256, parts=(part,))

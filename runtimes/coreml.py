@@ -36,9 +36,24 @@ def as_declared(value: Array, spec: TensorSpec) -> Array:
     return np.clip(value, 0, 255).astype(np.uint8)
 
 
+def function_of(artifact: Artifact) -> str:
+    """The function that is an artifact's program; "" where it is the default one."""
+    names = artifact.requires.get("functions", "").split(", ")
+    return artifact.component if artifact.component in names else ""
+
+
+# What an artifact asks for -> coremltools' name of it.
+UNITS = {
+    "all": "ALL",
+    "cpuAndGPU": "CPU_AND_GPU",
+    "cpuAndNeuralEngine": "CPU_AND_NE",
+    "cpuOnly": "CPU_ONLY",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class CoreMLRuntime:
-    """Core ML with every compute unit that the machine has."""
+    """Core ML with the compute units that the artifact asks for."""
 
     name: str = "coreml"
     targets: tuple[str, ...] = ("coreml",)
@@ -60,5 +75,7 @@ class CoreMLRuntime:
         import coremltools as ct
 
         with opened(bundle, artifact, self.version()) as path:
-            model = ct.models.MLModel(str(path))
+            units = ct.ComputeUnit[UNITS.get(artifact.requires.get("units", ""), "ALL")]
+            function = function_of(artifact) or None
+            model = ct.models.MLModel(str(path), compute_units=units, function_name=function)
         yield CoreMLSession(model, signature)

@@ -56,8 +56,9 @@ class Slot:
     dtype: torch.dtype
 
     def open(self, tensor: Tensor) -> Tensor:
-        """A program's input as the method takes it."""
-        return tensor.reshape(self.shape).to(self.dtype)
+        """A program's input as the method takes it; only scalars have another shape there."""
+        scalar = tensor.dim() != len(self.shape)
+        return (tensor.reshape(self.shape) if scalar else tensor).to(self.dtype)
 
 
 class Bound(nn.Module):

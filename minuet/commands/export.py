@@ -1,17 +1,19 @@
 """A model becomes a bundle: every program in every target, each proved before it is kept."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from minuet import coreml
 from minuet.commands.common import Json, Out, Seed, Threads
 from minuet.contracts.artifact import PRECISIONS, Artifact
 from minuet.contracts.errors import MinuetError, MissingBackendError, RequestError
 from minuet.presets import shipped_student
+from minuet.sizes import Sizes, read_sizes
 from minuet.sources import Source, Wish, is_quantized, read_source
 
 MIB = 1 << 20
@@ -31,6 +33,9 @@ class How:
 
     gpu: str = "SM86"
     max_fallback: float = 1.0
+    ios: int = coreml.LATEST
+    units: str = ""
+    sizes: Mapping[str, Sizes] = field(default_factory=dict)  # Core ML: by program
     threads: int = 0
 
 
@@ -44,7 +49,7 @@ def export(
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="the bundle to write")] = Path("bundle"),
     to: Annotated[
-        str, typer.Option(help="targets: onnx, executorch, coreml, tensorrt")
+        str, typer.Option("--to", "--targets", help="onnx, executorch, coreml, tensorrt")
     ] = "onnx,executorch,coreml,tensorrt",
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, bf16, int8; none: each target's own")
@@ -76,6 +81,21 @@ def export(
     max_fallback: Annotated[
         float, typer.Option(min=0, max=1, help="ExecuTorch: share of work outside the delegate")
     ] = 1.0,
+    ios: Annotated[
+        int, typer.Option(help="Core ML: the oldest that opens it: 16, 17, 18")
+    ] = coreml.LATEST,
+    also: Annotated[
+        str, typer.Option(help="Core ML: other sizes in the same package: 256,320x512")
+    ] = "",
+    also_as: Annotated[
+        str, typer.Option(help="Core ML: functions on shared weights (iOS 18), or shapes")
+    ] = "functions",
+    units: Annotated[
+        str,
+        typer.Option(
+            help="Core ML: all, cpuAndNeuralEngine, cpuAndGPU, cpuOnly; none: what fits the rest"
+        ),
+    ] = "",
     seed: Seed = 0,
     threads: Threads = 0,
     json: Json = False,
@@ -93,6 +113,9 @@ def export(
     if optimum:
         return _for_optimum(word, out, words(precision), say)
     jobs = plan_jobs(words(to), words(precision), say, quantized=is_quantized(word))
+    own = [job.precision for job in jobs if job.target == "coreml"]
+    coreml.check(own, ios=ios, units=units, also=also, also_as=also_as)
+    others = [pair for one in words(also) if (pair := sides(one, "--also"))]
     _check_place(out)
     wish = Wish(
         size=sides(size),
@@ -107,7 +130,8 @@ def export(
     )
     with say.progress(f"reading {word}"):
         read = read_source(word, wish)
-    how = How(gpu=gpu, max_fallback=max_fallback, threads=threads)
+        more = read_sizes(word, wish, read, others, also_as)
+    how = How(gpu=gpu, max_fallback=max_fallback, ios=ios, units=units, sizes=more, threads=threads)
     with say.progress("exporting", total=len(jobs) * len(read.parts)) as step:
         manifest = write(read, jobs, out, how, say=say, step=step)
     total = sum(row.size for row in manifest.artifacts)
@@ -142,7 +166,7 @@ def words(text: str) -> list[str]:
     return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
-def sides(text: str) -> tuple[int, int] | None:
+def sides(text: str, option: str = "--size") -> tuple[int, int] | None:
     """512 or 320x512 -> height and width.
 
     Raises:
@@ -152,7 +176,7 @@ def sides(text: str) -> tuple[int, int] | None:
     if not parts:
         return None
     if len(parts) > 2 or not all(part.isdecimal() and len(part) < 6 for part in parts):
-        raise RequestError(f"--size is a side or HEIGHTxWIDTH in px, got {text!r}.")
+        raise RequestError(f"{option} is a side or HEIGHTxWIDTH in px, got {text!r}.")
     return int(parts[0]), int(parts[-1])
 
 
@@ -206,7 +230,8 @@ def write(source: Source, jobs: Sequence[Job], out: Path, how: How, *, say: Out,
             write_bytes(staging / name, data)
         rows = []
         for part in source.parts:
-            write_golden(staging, [replace(case, program=part.name) for case in part.cases])
+            for one in _and_other_sizes(part, how):
+                write_golden(staging, [replace(case, program=one.name) for case in one.cases])
             program = part.program()
             for job in jobs:
                 rows.append(_one(source, part, program, job, staging, shelf, how, say))
@@ -215,7 +240,11 @@ def write(source: Source, jobs: Sequence[Job], out: Path, how: How, *, say: Out,
             staging,
             name=source.name,
             family=source.family,
-            programs={part.name: part.signature for part in source.parts},
+            programs={
+                one.name: one.signature
+                for part in source.parts
+                for one in _and_other_sizes(part, how)
+            },
             sampler=source.sampler,
             artifacts=rows,
             source_sha256=source.sha256,
@@ -235,26 +264,41 @@ def _one(
     say: Out,
 ) -> Artifact:
     """One artifact in its place, proved."""
-    from minuet.benchmarks.parity import insist
     from minuet.export.shelf import key_of, place
-    from minuet.proof import prove, prove_rounded
+    from minuet.proof import Known, prove, prove_rounded
 
     if job.precision == "int8" and source.quantize:
         program = source.quantize(program, job.target)
     options = _options(job, how)
-    key = key_of(program, job.target, job.precision, options)
-    root, made, fresh = shelf.artifact(key, lambda folder: _written(program, job, folder, options))
+    sizes = how.sizes.get(part.name) if job.target == "coreml" else None
+    free = sizes and sizes.program
+    told = options | (sizes.told if sizes else {})
+    options |= sizes.options if sizes else {}
+    key = key_of(free or program, job.target, job.precision, told)
+    root, made, fresh = shelf.artifact(
+        key, lambda folder: _written(free or program, job, folder, options)
+    )
     artifact = replace(made, component=part.name)
     started = time.perf_counter()
-    told = (part.signature, part.cases)
+    case = (part.signature, part.cases)
     proofs = (
-        *prove(root, artifact, *told, threads=how.threads, trusted=True),
-        *prove_rounded(artifact, program.exported, *told),
+        *prove(
+            root,
+            artifact,
+            *case,
+            others=sizes.held if sizes else (),
+            known=Known(part.name, program),
+            threads=how.threads,
+            trusted=True,
+        ),
+        *prove_rounded(artifact, program.exported, *case),
     )
     for proof in proofs:
         if proof.failed:
-            shelf.forget(key)
-            insist(artifact, proof.parity)
+            try:
+                _refuse(root, artifact, program, part, proof, say)
+            finally:
+                shelf.forget(key)
         if proof.unfit:
             say.warn(f"{artifact.name} is not for {proof.runtime}: {proof.parity.reason}.")
     heard = "; ".join(_in_short(proof) for proof in proofs)
@@ -263,8 +307,30 @@ def _one(
         f"{artifact.name:<16} {artifact.size / MIB:6.2f} MiB  {took}, "
         f"proved in {time.perf_counter() - started:.1f} s: {heard}"
     )
+    _say_hazards(root, made, say)
     placed = place(made, root, staging, part.name)
     return replace(placed, parity=tuple(proof.parity for proof in proofs))
+
+
+def _refuse(root: Path, artifact: Artifact, program: Any, part: Any, proof: Any, say: Out) -> None:
+    """Stop, and name the first layer that differs.
+
+    Raises:
+        ParityError: always.
+    """
+    from minuet.benchmarks.parity import insist
+    from minuet.divergence import where_it_diverges
+
+    with say.progress(f"{artifact.name} is another model: looking for the first layer that is"):
+        inputs = [case.inputs for case in part.cases]
+        where = where_it_diverges(program, root, artifact, inputs)
+    _say_hazards(root, artifact, say)  # one of them may be why
+    insist(artifact, proof.parity, where)
+
+
+def _say_hazards(root: Path, artifact: Artifact, say: Out) -> None:
+    for line in coreml.lines(root, artifact):
+        say.say(line)
 
 
 def _written(program: Any, job: Job, folder: Path, options: dict[str, Any]) -> Artifact:
@@ -293,8 +359,15 @@ def _written(program: Any, job: Job, folder: Path, options: dict[str, Any]) -> A
         ) from error
 
 
+def _and_other_sizes(part: Any, how: How) -> list[Any]:
+    """A part, and what else a package of it holds."""
+    return [part, *(how.sizes[part.name].others if part.name in how.sizes else ())]
+
+
 def _options(job: Job, how: How) -> dict[str, Any]:
     """What one target wants to know besides the program."""
+    if job.target == "coreml":
+        return coreml.options(job.precision, ios=how.ios, units=how.units)
     if job.target == "tensorrt":
         return {"capability": how.gpu}
     if job.target == "executorch":

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from minuet.contracts.errors import RequestError
 from minuet.contracts.hazard import Hazard
 from minuet.runtimes.mil.evaluate import Rules, evaluate
-from minuet.runtimes.mil.package import Block, Operation
+from minuet.runtimes.mil.package import Block, Operation, load_function
 
 HALF_MAX = 65504.0  # the largest float16
 # Results from which on the engine's own form gives 0, and who measured it: softplus from 10.408
@@ -62,6 +64,21 @@ def _range(op: Operation, result: Tensor) -> Range:
     )
 
 
+def value_hazards(package: Path, inputs: Mapping[str, Tensor]) -> tuple[Hazard, ...]:
+    """What one run in float16 shows; that it could not be run is told as well."""
+    try:
+        return range_hazards(ranges(load_function(package), inputs)[1])
+    except RequestError as error:
+        return (
+            Hazard(
+                place="",
+                op="program",
+                what=f"not run in float16, so that overflow would not be seen: {error}",
+                fix="try it on a device",
+            ),
+        )
+
+
 def range_hazards(found: tuple[Range, ...]) -> tuple[Hazard, ...]:
     """Where float16 overflowed first, and where a cliff of the engine was stepped over."""
     overflowed = [one for one in found if one.overflows]
@@ -86,6 +103,6 @@ def _cliff(one: Range) -> Hazard:
         place=one.place,
         op=one.op,
         what=f"reaches {one.largest:.3g}; the Neural Engine gives 0 from {limit:.3g} on",
-        fix="write it in its stable form; see coreml_hazards",
+        fix="write max(x, 0) + log(1 + exp(-|x|)), or take the largest out before summing",
         source=source,
     )

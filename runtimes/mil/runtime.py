@@ -16,7 +16,7 @@ import numpy as np
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import Refusal
 from minuet.contracts.tensors import Arrays, Signature
-from minuet.runtimes.coreml import as_declared
+from minuet.runtimes.coreml import as_declared, function_of
 from minuet.runtimes.loading import installed, library, opened
 from minuet.runtimes.mil.package import Block, load_function
 
@@ -61,5 +61,5 @@ class MilRuntime:
         self, bundle: Path, artifact: Artifact, signature: Signature, *, threads: int = 0
     ) -> Iterator[MilSession]:
         with opened(bundle, artifact, "the ML Program evaluator") as path:
-            function = load_function(path)
+            function = load_function(path, function_of(artifact))
         yield MilSession(function, signature, self.rounding)

@@ -12,8 +12,9 @@ import torch
 from onnx import helper, numpy_helper
 
 from minuet.benchmarks import parity_graph
-from minuet.benchmarks.parity import Difference, difference, judge
+from minuet.benchmarks.parity import SAME_DB, Difference, difference, judge
 from minuet.benchmarks.parity_rounded import judge_rounded
+from minuet.benchmarks.tolerances import LEAST_DB
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.tensors import Array, Arrays
 from minuet.divergence import diverges
@@ -74,17 +75,27 @@ def written(folder: Path, model: Any, precision: str) -> Artifact:
     return Artifact(target="onnx", precision=precision, entry="model.onnx", files=(), requires={})
 
 
-def verdicts(case: Case, folder: Path, precision: str = "fp32") -> dict[str, str]:
+def differences(case: Case, folder: Path, precision: str = "fp32") -> dict[str, Difference]:
     """Each output against the float64 oracle, as ONNX Runtime gives it."""
     artifact = written(folder, case.model, precision)
     given = tuple(torch.from_numpy(case.inputs[k]) for k in ("noise", "words"))
     oracle = parity_graph.outputs(case.program.exported, given)
     with OrtRuntime().open(folder, artifact, signature(), threads=1) as session:
         found = session.run(case.inputs)
-    deep = parity_graph.depth(case.program.exported)
     rows = zip(("latents", "frames"), oracle, strict=True)
-    differences = {name: difference(expected, found[name]) for name, expected in rows}
-    return {k: judge(artifact, "ort", "", d, depth=deep).verdict for k, d in differences.items()}
+    return {name: difference(expected, found[name]) for name, expected in rows}
+
+
+def verdicts(
+    case: Case, folder: Path, precision: str = "fp32", own_db: float | None = None
+) -> dict[str, str]:
+    """What becomes of them, whatever noise the reference is said to have."""
+    artifact = Artifact(target="onnx", precision=precision, entry="", files=(), requires={})
+    deep = parity_graph.depth(case.program.exported)
+    return {
+        name: judge(artifact, "ort", "", one, depth=deep, own_db=own_db).verdict
+        for name, one in differences(case, folder, precision).items()
+    }
 
 
 def edited(case: Case, edit: Callable[[Any], None]) -> Case:
@@ -205,10 +216,35 @@ def test_it_is_caught_within_what_float16_allows(
     assert "fail" in verdicts(narrow, tmp_path, "fp16").values()
 
 
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_no_noise_of_a_reference_excuses_it(
+    clean: Case, tmp_path: Path, fault: Callable[[Any], None]
+) -> None:
+    """As noisy as can be: the least that is ever asked of float32 still refuses every fault."""
+    broken = edited(clean, fault)
+    assert "fail" in verdicts(broken, tmp_path, own_db=-SAME_DB).values()
+    found = differences(broken, tmp_path).values()
+    assert any(one.fault or one.db < LEAST_DB[one.metric] - 30 for one in found)
+
+
+def test_what_a_reference_of_that_noise_excuses_is_rounding(clean: Case, tmp_path: Path) -> None:
+    noisy = edited(clean, lambda g: weight(g, "denoiser.head.weight", lambda w: w * (1 + 3e-5)))
+    assert verdicts(noisy, tmp_path)["latents"] == "fail"
+    assert verdicts(noisy, tmp_path, own_db=97.3)["latents"] == "pass"
+
+
+def test_float16_is_no_rounding_of_float32(clean: Case, tmp_path: Path) -> None:
+    """A file that lost its precision on the way is refused, however noisy its reference."""
+    narrow = replace(clean, model=half(clean.model))
+    assert "fail" in verdicts(narrow, tmp_path, "fp32", own_db=-SAME_DB).values()
+
+
 def test_int8_passes_until_two_scales_are_swapped(clean: Case, int8: Any, tmp_path: Path) -> None:
     quantized = replace(clean, model=int8)
     assert verdicts(quantized, tmp_path, "int8") == {"latents": "pass", "frames": "pass"}
-    assert "fail" in verdicts(edited(quantized, swapped_scales), tmp_path, "int8").values()
+    swapped = edited(quantized, swapped_scales)
+    for own_db in (None, -SAME_DB):
+        assert "fail" in verdicts(swapped, tmp_path, "int8", own_db).values()
 
 
 def swapped_scales(graph: Any) -> None:

@@ -1,5 +1,8 @@
 """Every tolerance comes from a measured floor, and the floor can be measured again."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
@@ -8,9 +11,12 @@ from minuet.benchmarks.parity_graph import depth
 from minuet.benchmarks.tolerances import (
     ARITHMETIC,
     BY_RUNTIME,
+    DEEPEST,
     DEPTHS,
     FLOORS,
+    LEAST_DB,
     MARGIN_DB,
+    MARGINS_DB,
     PSNR,
     REASONS,
     SNR,
@@ -68,6 +74,69 @@ def test_beyond_what_was_measured_noise_doubles_with_depth() -> None:
 def test_a_tolerance_is_a_floor_less_the_margin() -> None:
     asked = tolerance("onnx", "fp16", metric=SNR, depth=DEPTHS[0])
     assert asked.db == pytest.approx(FLOORS["fp16", SNR][0] - MARGIN_DB, abs=0.05)
+
+
+def test_only_int8_has_a_margin_of_its_own() -> None:
+    assert set(MARGINS_DB) == {"int8"}
+    asked = [[allowed("fp32", metric, d).db for d in DEPTHS] for metric in (PSNR, SNR)]
+    assert asked == [[79.1, 79.1, 75.2], [105.0, 101.8, 101.5]]
+
+
+# --- by the reference's own noise ----------------------------------------------------------------
+
+
+def asked(own_db: float, metric: str = SNR, precision: str = "fp32") -> float:
+    return tolerance("onnx", precision, metric=metric, own_db=own_db).db
+
+
+def test_a_noisy_reference_asks_for_its_own_noise_less_the_margin() -> None:
+    found = tolerance("onnx", "fp32", metric=SNR, own_db=97.3)
+    assert found.db == pytest.approx(97.3 - MARGIN_DB)
+    assert "by its own noise" in found.reason and "97.3 dB" in found.reason
+    assert "the table: 101.5 dB" in found.reason
+
+
+def test_a_quiet_reference_never_asks_for_more_than_the_table() -> None:
+    found = tolerance("onnx", "fp32", metric=SNR, own_db=131.0)
+    assert found.db == allowed("fp32", SNR).db and found.reason.startswith("by the table")
+
+
+@pytest.mark.parametrize("metric", [PSNR, SNR])
+@pytest.mark.parametrize("own_db", [90.0, 40.0, 0.0, -200.0, float("-inf")])
+def test_no_noise_is_an_excuse_below_the_least(metric: str, own_db: float) -> None:
+    assert asked(own_db, metric) >= LEAST_DB[metric]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
+def test_only_float32_is_eased(precision: str) -> None:
+    assert asked(10.0, SNR, precision) == tolerance("onnx", precision, metric=SNR).db
+
+
+def test_the_least_is_what_float32_keeps_of_a_sampler_with_the_largest_sigma() -> None:
+    rounding, sigma = -20 * math.log10(2.0**-24), 20 * math.log10(700)
+    assert LEAST_DB[SNR] == pytest.approx(rounding - sigma, abs=0.05)
+
+
+def test_the_least_of_frames_is_that_noise_in_bytes() -> None:
+    """Rounded again and compared: an independent way to the same number."""
+    rng = np.random.default_rng(0)
+    frames = rng.random(1_000_000)
+    noisy = frames + rng.standard_normal(frames.size) * 10 ** (-LEAST_DB[SNR] / 20)
+    e, f = ((255 * one + 0.5).astype(np.int64) for one in (frames, noisy))
+    assert LEAST_DB[PSNR] == pytest.approx(10 * math.log10(255**2 / np.mean((e - f) ** 2)), abs=0.5)
+
+
+@pytest.mark.parametrize("metric", [PSNR, SNR])
+def test_the_least_is_above_what_any_narrower_arithmetic_reaches(metric: str) -> None:
+    others = [max(row) for (name, kind), row in FLOORS.items() if kind == metric and name != "fp32"]
+    assert max(others) + 2 < LEAST_DB[metric] < allowed("fp32", metric).db
+
+
+def test_a_bundle_cannot_ask_for_as_little_as_it_likes() -> None:
+    for precision, least in (("fp32", LEAST_DB[SNR]), ("fp16", allowed("fp16", SNR, DEEPEST).db)):
+        found = tolerance("onnx", precision, metric=SNR, recorded_db=-200.0)
+        assert found.db == least and "as asked at the export" in found.reason
+    assert tolerance("onnx", "fp32", metric=SNR, recorded_db=150.0) == allowed("fp32", SNR)
 
 
 def test_a_runtime_that_computes_in_less_is_asked_for_less() -> None:

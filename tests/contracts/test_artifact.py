@@ -97,20 +97,47 @@ HURTS: dict[str, Callable[[Any], Any]] = {
 
 # What else a field could hold, and how the message calls it.
 KINDS: dict[str, Callable[[Any], Any]] = {
-    "name of the manifest is 7": lambda m: m.update(name=7),
-    "sampler of the manifest is None": lambda m: m.update(sampler=None),
-    "bytes of file a/30 is True": lambda m: m["files"][0].update(bytes=True),
-    r"entry of an artifact is \['a'\]": lambda m: m["artifacts"][0].update(entry=["a"]),
-    "opset of artifact a/30, requires is 18": lambda m: m["artifacts"][0].update(
+    "name is 7, not text": lambda m: m.update(name=7),
+    "sampler is None, not a mapping": lambda m: m.update(sampler=None),
+    r"files\[0\].bytes is True, not a whole number": lambda m: m["files"][0].update(bytes=True),
+    r"artifacts\[0\].entry is a list, not text": lambda m: m["artifacts"][0].update(entry=["a"]),
+    r"artifacts\[0\].requires.opset is 18, not text": lambda m: m["artifacts"][0].update(
         requires={"opset": 18}
     ),
-    "value of parity of artifact a/30 is '61'": lambda m: m["artifacts"][0]["parity"][0].update(
-        value="61"
-    ),
-    "low of tensor image is 'zero'": lambda m: m["programs"]["main"]["inputs"][0].update(
-        low="zero"
-    ),
+    r"artifacts\[0\].parity\[0\].value is '61', not a number": lambda m: m["artifacts"][0][
+        "parity"
+    ][0].update(value="61"),
+    r"programs.main.inputs\[0\].low is 'zero', not a number": lambda m: m["programs"]["main"][
+        "inputs"
+    ][0].update(low="zero"),
+    r"programs.main.inputs\[0\].shape\[2\] is 8.5, not a whole": lambda m: m["programs"]["main"][
+        "inputs"
+    ][0].update(shape=[1, 4, 8.5, 8]),
+    r"programs.main.inputs\[0\]: image: 1 axes for shape": lambda m: m["programs"]["main"][
+        "inputs"
+    ][0].update(axes="B"),
+    r"artifacts\[0\].parity\[0\]: verdict 'maybe' is not one of": lambda m: m["artifacts"][0][
+        "parity"
+    ][0].update(verdict="maybe"),
+    r"artifacts\[0\] has an unknown field 'wheels'": lambda m: m["artifacts"][0].update(wheels=4),
+    "it lacks artifacts": lambda m: m.pop("artifacts"),
+    "it has an unknown field 'wings'": lambda m: m.update(wings=2),
 }
+
+
+def test_what_a_sampler_says_is_taken_as_it_is() -> None:
+    value = as_read() | {"sampler": {"pipeline": ["any", {"thing": None}], "steps": True}}
+    assert Manifest.from_json(value, "here").sampler == value["sampler"]
+
+
+@pytest.mark.parametrize("name", ["signature", "student_sha256"])
+def test_schema_1_without_what_it_had_is_damaged(name: str) -> None:
+    old = as_read()
+    old |= {"schema": 1, "signature": old.pop("programs")["main"]}
+    old["student_sha256"] = old.pop("source_sha256")
+    del old[name]
+    with pytest.raises(DamagedError, match=r"damaged manifest .* is None"):
+        Manifest.from_json(old, "here")
 
 
 @pytest.mark.parametrize("message", KINDS)

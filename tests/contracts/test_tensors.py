@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minuet.contracts.errors import RequestError
+from minuet.contracts.records import record
 from minuet.contracts.tensors import DTYPES, Signature, TensorSpec
 
 IMAGE = TensorSpec(
@@ -22,7 +23,7 @@ def given() -> dict[str, Any]:
 
 
 def test_a_signature_comes_back_from_json() -> None:
-    assert Signature.from_json(json.loads(json.dumps(SIGNATURE.to_json()))) == SIGNATURE
+    assert record(Signature, json.loads(json.dumps(SIGNATURE.to_json()))) == SIGNATURE
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from minuet.contracts.errors import DamagedError
+from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.hazard import Hazard
-from minuet.export.coreml_hazards import compute_units, hazards
+from minuet.export.coreml_hazards import compute_units, hazards, insist_units
 from tests.mlpackage import Op, Tensor, message, save, write
 
 PICTURE: tuple[int | None, ...] = (1, 4, 4, 4)
@@ -52,6 +52,7 @@ CASES: dict[str, tuple[Tensor, list[Op], str]] = {
     "far gather": (*gather(70_000), "70000 rows"),
     "long axis": (X, [planted("relu", (1, 1, 20_000))], "more than 16384"),
     "float32": (X, [planted("matmul", half=False)], "float32 work"),
+    "size": (X, [planted("non_zero", (None, 4)), then("relu")], "known only when it runs"),
 }
 
 
@@ -84,10 +85,10 @@ def test_what_is_sound_is_left_in_peace(name: str, tmp_path: Path) -> None:
     assert hazards(write(tmp_path, [given], ops, ["planted"])) == ()
 
 
-@pytest.mark.parametrize("flexible", ["range", "enumerated"])
-def test_a_range_of_sizes_is_a_hazard_and_a_list_of_them_is_none(
-    flexible: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    ("flexible", "what"), [("range", "all but the default"), ("enumerated", "reported to fail")]
+)
+def test_an_input_of_several_sizes_is_a_hazard(flexible: str, what: str, tmp_path: Path) -> None:
     model = message()
     model.mlProgram.functions["main"].opset = "CoreML8"
     kind = model.description.input.add(name="x").type.multiArrayType
@@ -95,8 +96,14 @@ def test_a_range_of_sizes_is_a_hazard_and_a_list_of_them_is_none(
         kind.shapeRange.sizeRanges.add(lowerBound=1, upperBound=4)
     else:
         kind.enumeratedShapes.shapes.add(shape=[1, 4])
-    found = hazards(save(tmp_path / "m.mlpackage", model))
-    assert [one.place for one in found] == (["x"] if flexible == "range" else [])
+    (found,) = hazards(save(tmp_path / "m.mlpackage", model))
+    assert found.place == "x" and what in found.what and "function of its own" in found.fix
+
+
+def test_sizes_that_only_follow_from_a_flexible_input_are_no_hazard(tmp_path: Path) -> None:
+    free = Tensor(name="x", type="fp16", shape=(1, 4, None, None))
+    ops = [planted("relu", (1, 4, None, None))]
+    assert hazards(write(tmp_path, [free], ops, ["planted"])) == ()
 
 
 def test_hazards_of_one_kind_are_counted(tmp_path: Path) -> None:
@@ -108,7 +115,16 @@ def test_hazards_of_one_kind_are_counted(tmp_path: Path) -> None:
 def test_advice_counts_what_stays_off_the_engine() -> None:
     one = Hazard(place="p", op="conv", what="x kept off the Neural Engine", fix="", count=3)
     assert compute_units((one,), "fp16") == {"units": "all", "off_neural_engine": "conv x3"}
-    assert compute_units((one,), "fp32")["units"].startswith("cpuAndGPU")
+    assert compute_units((one,), "fp32")["units"] == "cpuAndGPU"
+    assert compute_units((one,), "fp16", "cpuOnly")["units"] == "cpuOnly"
+
+
+def test_units_are_refused_that_cannot_do_the_work() -> None:
+    insist_units("cpuAndNeuralEngine", "fp16")
+    with pytest.raises(RequestError, match="float16 only"):
+        insist_units("cpuAndNeuralEngine", "fp32")
+    with pytest.raises(RequestError, match="'gpu' are not known; choose from all"):
+        insist_units("gpu", "fp16")
 
 
 def test_a_damaged_model_is_said_to_be_damaged(tmp_path: Path) -> None:

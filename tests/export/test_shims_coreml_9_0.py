@@ -46,7 +46,12 @@ def pictures(x: Tensor) -> Any:
     )
 
 
-@pytest.mark.parametrize("function", [activations, pictures])
+def scalars(x: Tensor) -> Any:
+    one = x.flatten()[:1].view(())  # as a pipeline's timestep comes
+    return one[None].expand(2), (one.long()[None].expand(2) * x[0, 0, :, :2]).sum(0), one * x
+
+
+@pytest.mark.parametrize("function", [activations, pictures, scalars])
 def test_a_package_means_what_torch_means(function: Any, tmp_path: Path) -> None:
     for found, expected in through_coreml(tmp_path, function, X):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=2e-5)

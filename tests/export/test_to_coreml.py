@@ -8,11 +8,13 @@ import torch
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import RequestError
 from minuet.export.capture import Program
-from minuet.export.coreml_hazards import hazards, modules_of
-from minuet.export.to_coreml import export_coreml, float_outputs
+from minuet.export.coreml_convert import float_outputs, formed, insist_axes
+from minuet.export.coreml_hazards import hazards
+from minuet.export.to_coreml import export_coreml, read_hazards
 from minuet.runtimes.mil.package import load_function
-from minuet.runtimes.mil.ranges import range_hazards, ranges
+from minuet.runtimes.mil.ranges import range_hazards, ranges, value_hazards
 from tests.export.coreml import Said, called, captured, packed
+from tests.mlpackage import Op, Tensor, write
 from tests.standin import example
 
 
@@ -45,7 +47,7 @@ def test_a_package_is_an_ml_program_with_the_signatures_names(
 
 def test_a_package_holds_only_what_its_index_knows(packages: list[tuple[Path, Artifact]]) -> None:
     names = {Path(file.path).name for file in packages[0][1].files}
-    assert names == {"Manifest.json", "model.mlmodel", "weight.bin"}
+    assert names == {"Manifest.json", "model.mlmodel", "weight.bin", "hazards.json"}
 
 
 def test_half_precision_halves_the_weights(
@@ -87,22 +89,56 @@ def test_each_release_gets_the_operations_it_has(ios: int, tmp_path: Path) -> No
     kinds = {op.kind for op in function.walk()}
     assert ("scaled_dot_product_attention" in kinds) == (ios == 18)
     assert artifact.requires["ios"] == str(ios)
-    assert artifact.requires["units"].startswith("cpuAndGPU")
+    assert artifact.requires["units"] == "cpuAndGPU"
     (found,) = called(function, x, scale)
     torch.testing.assert_close(found, module(x, scale)[0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_hazard_names_the_module_it_comes_from(tmp_path: Path) -> None:
     module, x, scale = Attending().eval(), torch.randn(1, 2, 4, 8), torch.tensor(3.0)
-    program = captured(module, x, scale)
-    package = tmp_path / export_coreml(program, tmp_path, "fp32").entry
-    known = modules_of(program.exported)
-    assert "mix" in {one.module for one in hazards(package, known) if one.op == "linear"}
+    artifact = export_coreml(captured(module, x, scale), tmp_path, "fp32")
+    found = read_hazards(tmp_path, artifact)
+    assert "mix" in {one.module for one in found if one.op == "linear"}
+    assert found == hazards(tmp_path / artifact.entry, {"linear": "mix"})
 
 
 def test_another_release_is_refused(program: Program, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="iOS 15 is not known"):
         export_coreml(program, tmp_path, ios=15)
+
+
+def test_too_many_axes_are_refused_with_operator_and_module() -> None:
+    class Wide(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(1, 2, 3, 2, 2, 2).flip(1).flatten(1)
+
+    class Holding(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Wide()
+
+        def forward(self, in_0: torch.Tensor) -> tuple[torch.Tensor]:
+            return (self.inner(in_0),)
+
+    form = formed(captured(Holding(), torch.rand(6, 8)))
+    insist_axes(form, ValueError("of another kind"))
+    with pytest.raises(RequestError, match=r"aten.*of inner \(Wide\) gives 6. Fold axes"):
+        insist_axes(form, ValueError("Core ML only supports tensors with rank <= 5."))
+
+
+def test_values_that_overflow_are_written_beside_the_package(tmp_path: Path) -> None:
+    loud = captured(Said(lambda x: torch.sqrt((x * 300).square())), torch.ones(1, 4))
+    artifact = export_coreml(loud, tmp_path, "fp16", inspect=value_hazards)
+    (found,) = read_hazards(tmp_path, artifact)
+    assert "float16 overflows: 4 values up to 9e+04" in found.what
+    assert found.place and found.fix
+
+
+def test_what_cannot_be_run_in_half_precision_is_said_so(tmp_path: Path) -> None:
+    unknown = [Op(kind="lstm", outputs=[Tensor(name="y", shape=(2,))], inputs={"x": "x"})]
+    package = write(tmp_path, [Tensor(name="x", shape=(2,))], unknown, ["y"])
+    (found,) = value_hazards(package, {"x": torch.ones(2)})
+    assert "not run in float16" in found.what and "'lstm' is not known" in found.what
 
 
 def test_a_large_magnitude_overflows_in_half_precision_only(tmp_path: Path) -> None:

@@ -97,4 +97,4 @@ def test_bfloat16_is_not_run_on_this_cpu_and_runs_in_openvino(
     with other.open(tmp_path, row, declared, threads=1) as session:
         frames = session.run(inputs)["frames"]
     apart = np.abs(frames.astype(int) - expected.astype(int))
-    assert np.median(apart) <= 2 and np.percentile(apart, 90) < 24
+    assert np.median(apart) <= 2 and np.percentile(apart, 99) < 24

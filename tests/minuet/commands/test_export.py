@@ -159,6 +159,7 @@ def test_a_failed_parity_fails_the_export_and_writes_nothing(student: Path, tmp_
     out = tmp_path / "bundle"
     done = run("export", str(student), "--to", "onnx", "--size", "64", "-o", str(out))
     assert done.exit_code == 1 and "dB against eager" in done.output
+    assert "It first differs in " in done.output
     assert list(tmp_path.iterdir()) == []
 
 

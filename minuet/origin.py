@@ -1,0 +1,66 @@
+"""A bundle and the word for what it was made from -> its programs, captured again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from minuet.contracts.artifact import Artifact, Manifest
+from minuet.contracts.errors import Refusal, RequestError
+from minuet.sources import Source, Wish, read_source
+
+if TYPE_CHECKING:
+    from minuet.export.capture import Program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The source of a bundle, at the size of the bundle."""
+
+    source: Source
+    captured: dict[str, Program] = field(default_factory=dict)
+
+    def program(self, artifact: Artifact) -> Program | Refusal:
+        """What an artifact was exported from, or why that is not known."""
+        if artifact.precision == "int8" and self.source.quantize is None:
+            return Refusal("how it was quantized is not known")
+        if artifact.component not in self.captured:
+            part = next(one for one in self.source.parts if one.name == artifact.component)
+            self.captured[artifact.component] = part.program()
+        program = self.captured[artifact.component]
+        if artifact.precision != "int8" or self.source.quantize is None:
+            return program
+        try:
+            return self.source.quantize(program, artifact.target)
+        except RequestError as error:  # a folder without a recipe
+            return Refusal(str(error))
+
+
+def read_origin(manifest: Manifest, word: str) -> Origin:
+    """The source that a word names, once it is known to be the bundle's.
+
+    Raises:
+        RequestError: the word names nothing, other weights, or programs of other shapes.
+    """
+    source = read_source(word, Wish(size=_size(manifest)))
+    if source.sha256 != manifest.source_sha256:
+        raise RequestError(
+            f"{word}: its weights are {source.sha256[:12]}, and the bundle was made from "
+            f"{manifest.source_sha256[:12]}; name that model with --source."
+        )
+    found = {part.name: part.signature for part in source.parts}
+    needed = {row.component for row in manifest.artifacts}
+    if strange := [name for name in sorted(needed) if found.get(name) != manifest.programs[name]]:
+        raise RequestError(
+            f"{word}: gives no program {strange[0]!r} of the shapes in the bundle, which was "
+            "exported with other options; verify it without --source."
+        )
+    return Origin(source=source)
+
+
+def _size(manifest: Manifest) -> tuple[int, int] | None:
+    """Height and width of a student's stickers; other sources know their own."""
+    if "levels" not in manifest.sampler or "main" not in manifest.programs:
+        return None
+    height, width = manifest.signature.inputs[0].shape[-2:]
+    return height, width
