@@ -41,6 +41,7 @@ def cut(
     # A copy each: two outputs that share memory are one buffer to some runtimes.
     module.graph.output_node().args = (tuple(_copied(module.graph, end) for end in ends),)
     module.graph.set_codegen(fx.graph.CodeGen())  # flat tensors in, a flat tuple out
+    module._forward_pre_hooks.clear()  # they ask for the inputs that it was captured with
     _drop_checks(module.graph)
     module.graph.eliminate_dead_code()
     module.recompile()

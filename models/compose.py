@@ -23,6 +23,7 @@ GATE_LEAN = 0.5  # a doubtful pixel is moved rather than painted
 GATE_SHARPNESS = 4.0  # and no pixel is much of both
 PAINT_SHARPNESS = 4.0  # and no paint is half there
 SHIFT = 0.21  # of a pixel: where bilinear sampling errs least; (1 - 3 ** -0.5) / 2
+POWERS = (1, 2, 4, 8)
 MASK_SIDE = 256  # masks are sharpened up to this size; beyond it flow is enlarged
 
 
@@ -145,13 +146,13 @@ def crisp(image_NCHW: Tensor) -> Tensor:
 
     Blu, Thevenaz and Unser 2004 (Linear interpolation revitalized, IEEE TIP 13, 5): the
     recursion c[k] = (f[k] - tau c[k-1]) / (1 - tau) along rows and columns, from nothing. Written
-    out, it is the product of 1 + r^n z^n with r = tau / (tau - 1) and n = 1, 2, 4; r^8 is nothing.
+    out, it is the product of 1 + r^n z^n with r = tau / (tau - 1) and n in POWERS; r^16 is nothing.
     """
     ratio = SHIFT / (SHIFT - 1)
-    for power in (1, 2, 4):
+    for power in POWERS:
         across = F.pad(image_NCHW, (power, 0, 0, 0))[..., :-power]
         image_NCHW = image_NCHW + across * ratio**power
-    for power in (1, 2, 4):
+    for power in POWERS:
         down = F.pad(image_NCHW, (0, 0, power, 0))[..., :-power, :]
         image_NCHW = image_NCHW + down * ratio**power
     return image_NCHW * (1 - SHIFT) ** -2

@@ -43,7 +43,7 @@ def quantize(
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="the folder to write")] = Path("q"),
     scheme: Annotated[str, typer.Option(help="a row of the table of schemes: int8")] = "int8",
-    clips: Annotated[int, typer.Option(min=1, help="stickers of the world to calibrate on")] = 32,
+    clips: Annotated[int, typer.Option(help="stickers of the world to calibrate on")] = 32,
     method: Annotated[str, typer.Option(help="ranges by min-max or percentile")] = "min-max",
     share: Annotated[float, typer.Option(help="of values that a percentile holds")] = 0.9999,
     keep_float: Annotated[

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from minuet.distill import losses
 from minuet.distill.batch import Batch
 from minuet.distill.losses import Weights, composition_losses, guided, total
-from minuet.models.compose import DENSE_SCALE, Fields, warp
+from minuet.models.compose import DENSE_SCALE, Fields, crisp, warp_crisp
 from tests.distill.squares import squares
 
 NOTHING = 2e-3  # the gate's logit and the bounded masks leave a trace
@@ -20,7 +20,7 @@ def truth() -> tuple[Batch, Fields]:
     batch = squares()
     first = batch.sticker_BCHW.repeat_interleave(batch.frames, dim=0)
     visible = batch.visible_NHW(batch.flow_N2HW)[:, None]
-    moved = warp(first, batch.flow_N2HW)
+    moved = warp_crisp(crisp(first), batch.flow_N2HW)
     batch = replace(batch, clean_NCHW=torch.where(visible > 0, moved, batch.clean_NCHW))
     n, k, side = len(first), batch.affine_NK6.shape[1], first.shape[-1]
     labels = torch.nn.functional.one_hot(batch.part_NHW.long(), k).permute(0, 3, 1, 2)

@@ -89,7 +89,7 @@ DAMAGES = {
     "a missing key": (lambda b: change(b, lambda m: m.pop("sampler")), "damaged manifest"),
     "a text for a size": (
         lambda b: change(b, lambda m: m["files"][0].update(bytes="9")),
-        "bytes of file card.md is '9'",
+        r"files\[0\].bytes is '9'",
     ),
     "an absurd size": (
         lambda b: change(b, lambda m: m["files"][0].update(bytes=1 << 50)),
