@@ -18,6 +18,8 @@ from minuet.contracts.files import write_bytes
 from minuet.distill.batch import Batch
 from minuet.distill.path import generator
 
+MOMENTS = ["exp_avg", "exp_avg_sq", "step"]  # AdamW's, of each parameter
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
@@ -106,14 +108,23 @@ class Trainer:
                 self.step = int(file.metadata()["step"])
             self.network.load_state_dict(_under(tensors, "network."))
             self.average.load_state_dict(_under(tensors, "average."))
+            self._recall(tensors)
         except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise DamagedError(
                 f"{self.checkpoint}: cannot go on from it ({error}); remove it to begin again."
             ) from error
-        for name, parameter in self.network.named_parameters():
-            moments = _under(tensors, f"moments.{name}.")
-            self.optimizer.state[parameter] = {k: _like(parameter, v) for k, v in moments.items()}
         return True
+
+    def _recall(self, tensors: Mapping[str, Tensor]) -> None:
+        """The optimiser's moments. A parameter that no step has reached has none, as it had."""
+        known = _under(tensors, "moments.")
+        for name, parameter in self.network.named_parameters():
+            moments = _under(known, f"{name}.")
+            if moments and sorted(moments) != MOMENTS:
+                raise KeyError(f"of the moments of {name} there are {sorted(moments)}")
+            self.optimizer.state[parameter] = {k: _like(parameter, v) for k, v in moments.items()}
+        if self.step and not known:
+            raise KeyError("no moments")
 
     def rate(self) -> float:
         """Linear warm-up, then a cosine down to the floor."""

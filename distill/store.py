@@ -97,12 +97,15 @@ def fill(
 
 
 def _opened(path: Path) -> tuple[Any, int]:
-    """An open shard and how many clips are in it."""
+    """An open shard and how many clips are in it: as many in each of its arrays."""
     try:
         file = safe_open(path, "pt")
-        return file, int(file.get_slice("noise").get_shape()[0])
-    except (SafetensorError, OSError) as error:
+        counts = {key: int(file.get_slice(key).get_shape()[0]) for key in KEYS}
+    except (SafetensorError, OSError, IndexError) as error:
         raise DamagedError(f"{path}: damaged ({error}); remove it and rerun.") from error
+    if len(set(counts.values())) > 1:
+        raise DamagedError(f"{path}: damaged (clips of each array: {counts}); remove it and rerun.")
+    return file, counts["noise"]
 
 
 def _clips_in(path: Path) -> int:

@@ -30,7 +30,7 @@ class Act:
 def plan(
     recipe: Annotated[str, typer.Argument(help=f"a YAML file, or one of: {PRESETS}")],
     gflops: Annotated[
-        float, typer.Option(min=1.0, help="effective GFLOP/s of training on this machine")
+        float, typer.Option(min=1.0, max=1e9, help="effective GFLOP/s of training on this machine")
     ] = 90.0,
     json: Json = False,
 ) -> None:

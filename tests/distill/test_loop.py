@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.distill.augment import Augment
@@ -117,6 +119,19 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path, size: int) -> None:
     one.checkpoint.write_bytes(one.checkpoint.read_bytes()[:size])
     with pytest.raises(DamagedError, match=r"cannot go on from it .* remove it to begin again"):
         one.resume()
+
+
+@pytest.mark.parametrize(
+    ("gone", "told"), [("moments.", "no moments"), (".exp_avg_sq", "there are .*exp_avg")]
+)
+def test_a_checkpoint_that_lost_moments_is_refused(tmp_path: Path, gone: str, told: str) -> None:
+    one = trainer(tmp_path, steps=1)
+    one.run(OBJECTIVE, draw)
+    left = {k: v for k, v in load_file(one.checkpoint).items() if gone not in k}
+    with safe_open(one.checkpoint, "pt") as file:
+        save_file(left, one.checkpoint, file.metadata())
+    with pytest.raises(DamagedError, match=rf"cannot go on from it .*{told}.* remove it"):
+        trainer(tmp_path, steps=1).resume()
 
 
 def test_another_networks_checkpoint_is_refused(tmp_path: Path) -> None:

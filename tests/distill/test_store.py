@@ -1,10 +1,12 @@
 """Clips on disk: there and back, whole or refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.distill import store
@@ -108,6 +110,24 @@ def test_a_truncated_shard_is_refused_by_name(tmp_path: Path, size: int) -> None
         ClipStore(tmp_path, 4)
     with pytest.raises(DamagedError, match="remove it"):
         filled(tmp_path, 4)
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda arrays: arrays.pop("affine"), "affine"),
+        (lambda arrays: arrays.update(mask=arrays["mask"][:2]), "'mask': 2"),
+    ],
+)
+def test_a_shard_with_an_array_missing_or_short_is_refused(
+    tmp_path: Path, harm: Callable[[dict[str, torch.Tensor]], object], told: str
+) -> None:
+    path = shard_path(filled(tmp_path, 4), 0)
+    arrays = load_file(path)
+    harm(arrays)
+    save_file({key: value.clone() for key, value in arrays.items()}, path)
+    with pytest.raises(DamagedError, match=rf"clips-00000.safetensors: damaged .*{told}.*remove"):
+        ClipStore(tmp_path, 4)
 
 
 def test_too_few_clips_are_refused_with_both_numbers(tmp_path: Path) -> None:
