@@ -173,18 +173,6 @@ def judge(
     )
 
 
-def judge_worst(
-    artifact: Artifact,
-    runtime: str,
-    backend: str,
-    found: Sequence[Difference],
-    *,
-    depth: int | None = None,
-) -> Parity:
-    """The verdict on the output that is furthest below what is asked of its kind."""
-    return furthest(judge(artifact, runtime, backend, one, depth=depth) for one in found)
-
-
 def furthest(verdicts: Iterable[Parity]) -> Parity:
     """The one that is furthest below, or least above, what is asked; a failure before a pass."""
     return min(

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from minuet.benchmarks.parity import Difference, difference, judge_worst, not_run
+from minuet.benchmarks.parity import Difference, difference, furthest, judge, not_run
 from minuet.benchmarks.parity_graph import depth, outputs
+from minuet.benchmarks.tolerances import NARROW
 from minuet.contracts.artifact import Artifact, Parity
 
 NAME = "rounded"
-NARROW = ("fp16", "bf16")
 
 
 def rounded(program: ExportedProgram, inputs: Sequence[Tensor], precision: str) -> list[Difference]:
@@ -31,9 +31,13 @@ def rounded(program: ExportedProgram, inputs: Sequence[Tensor], precision: str) 
 def judge_rounded(
     artifact: Artifact, program: ExportedProgram, cases: Sequence[Sequence[Tensor]]
 ) -> Parity:
-    """The verdict on an artifact's precision; the worst output of the worst case decides."""
+    """The verdict on an artifact's precision; the worst output of the worst case decides.
+
+    What is rounded here is the program itself, so it may be as noisy as any program may.
+    """
     if artifact.precision not in NARROW:
         return not_run(NAME, f"{artifact.precision} is not a narrow floating type")
     found = [one for case in cases for one in rounded(program, case, artifact.precision)]
     backend = f"torch, every result in {artifact.precision}"
-    return judge_worst(artifact, NAME, backend, found, depth=depth(program))
+    deep = depth(program)
+    return furthest(judge(artifact, NAME, backend, one, depth=deep, own_db=one.db) for one in found)

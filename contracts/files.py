@@ -91,7 +91,12 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all (temporary neighbour, fsync, rename)."""
     with disk_errors(path):
         make_folder(path.parent)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_beside(path))
+        try:
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=_beside(path))
+        except FileNotFoundError as error:  # a folder that takes no files, as /proc
+            raise RequestError(
+                f"{path}: no file can be made there; choose another place."
+            ) from error
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)

@@ -78,6 +78,8 @@ class Report:
         if isinstance(schema, int) and schema > SCHEMA:
             raise DamagedError(f"{where}: written by a newer minuet (schema {schema}); upgrade.")
         try:
+            if isinstance(schema, int) and schema < 1:
+                raise ValueError(f"schema {schema!r}")
             found: Report = record(cls, {"schema": None, **rows})
         except ValueError as error:
             raise DamagedError(f"{where}: damaged report: {error}; measure again.") from error

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 MOST_AXES = 5
 NETWORK = frozenset({"conv", "conv_transpose", "linear", "matmul"})
+PLACED = ("sin", "cos")
 
 
 def formed(program: Program, *, free: bool = False) -> ExportedProgram:
@@ -162,20 +163,23 @@ def _with_graph(exported: ExportedProgram, graph: Any, renamed: dict[str, str]) 
 
 
 def may_be_half(op: Any) -> bool:
-    """Whether an operation may compute in float16: all but those that place samples.
+    """Whether an operation may compute in float16: all but those that place samples, or phases.
 
-    Next to 1 a float16 step is 2^-11: an eighth of a pixel on a sticker of 512.
+    Next to 1 a float16 step is 2^-11, an eighth of a pixel on a sticker of 512; next to 999, the
+    first phase of many a network that is told the time, it is a half.
     """
-    return op.op_type != "resample" and not _places_samples(op, depth=0)
+    return op.op_type not in (*PLACED, "resample") and not _places(op, depth=0)
 
 
-def _places_samples(op: Any, depth: int) -> bool:
+def _places(op: Any, depth: int) -> bool:
+    """Whether what an operation gives becomes a coordinate or a phase before a network sees it."""
     if depth > 12 or op.op_type in NETWORK:
         return False
     users = [(user, out) for out in op.outputs for user in out.child_ops]
     return any(
-        (user.op_type == "resample" and user.inputs.get("coordinates") is out)
-        or (user.op_type != "resample" and _places_samples(user, depth + 1))
+        user.op_type in PLACED
+        or (user.op_type == "resample" and user.inputs.get("coordinates") is out)
+        or (user.op_type != "resample" and _places(user, depth + 1))
         for user, out in users
     )
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 WIDTHS = {"fp16": "FLOAT16", "bf16": "BFLOAT16"}
 SUFFIXES = {"FLOAT": "float", "FLOAT16": "half", "BFLOAT16": "bf16"}
-# Where a walk back from sampling coordinates stops: what comes earlier is the network itself.
+# Where a walk back from coordinates and phases stops: what comes earlier is the network itself.
 NETWORK = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+WAVES = frozenset({"Sin", "Cos"})
 # What must see float32 whatever its definition allows: (operator, input number).
 FLOAT_INPUTS = frozenset({("Resize", 1), ("Resize", 2)})
 TYPED = ("to", "dtype")  # attributes that name an element type
@@ -57,18 +58,21 @@ def delicate_nodes(model: ir.Model, precision: str) -> frozenset[str]:
     """Names of the nodes between the network and what takes more digits than the width has.
 
     Coordinates of GridSample: next to 1 a float16 step is 2^-11, an eighth of a pixel on a side
-    of 512. In bfloat16 also what becomes integers: 255.5 is 256 there, and as a byte 0.
+    of 512. Phases of sinusoids: next to 999 a step is a half. In bfloat16 also what becomes
+    integers: 255.5 is 256 there, and as a byte 0.
     """
     import onnx_ir as ir
 
     waiting = [node.inputs[1] for node in model.graph if node.op_type == "GridSample"]
-    found: set[str] = set()
+    waves = [node for node in model.graph if node.op_type in WAVES]
+    waiting += [node.inputs[0] for node in waves]
+    found = {str(node.name) for node in waves}
     if precision == "bf16":
         casts = (node for node in model.graph if node.op_type == "Cast")
         to = {cast: ir.DataType(cast.attributes["to"].as_int()) for cast in casts}
         rounding = [cast for cast, kind in to.items() if kind.is_integer()]
         waiting += [cast.inputs[0] for cast in rounding]
-        found = {str(cast.name) for cast in rounding}
+        found |= {str(cast.name) for cast in rounding}
     while waiting:
         value = waiting.pop()
         node = value.producer() if value is not None else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minuet.benchmarks.parity import METRIC, Difference, difference, furthest, judge, not_run
-from minuet.benchmarks.tolerances import LEAST_DB, computed_in
+from minuet.benchmarks.tolerances import EASED_DB, LEAST_DB, NARROW, computed_in
 from minuet.contracts.artifact import Artifact, Parity
 from minuet.contracts.errors import MinuetError, MissingBackendError, UntrustedError
 from minuet.contracts.runtime import Runtime
@@ -46,11 +46,11 @@ class Finding:
 
 
 class Known:
-    """A program at hand: its depth, and how noisy its golden cases are themselves."""
+    """A program at hand: its depth, and how noisy it is itself."""
 
     def __init__(self, name: str, program: Program) -> None:
         self.name, self.program = name, program
-        self._own: dict[str, dict[str, float]] = {}
+        self._own: dict[tuple[str, str], dict[str, float]] = {}
 
     @cached_property
     def depth(self) -> int:
@@ -59,15 +59,16 @@ class Known:
 
         return depth(self.program.exported)
 
-    def own_db(self, case: Golden) -> dict[str, float]:
+    def own_db(self, case: Golden, arithmetic: str) -> dict[str, float]:
         """How far a case's outputs are from float64, which is computed once a case."""
         from minuet.benchmarks.parity_own import own_noise
 
-        if case.name not in self._own:
+        key = case.name, arithmetic
+        if key not in self._own:
             exported, told = self.program.exported, self.program.signature
-            rows = own_noise(exported, told, case.inputs, case.outputs)
-            self._own[case.name] = {name: one.db for name, one in rows.items()}
-        return self._own[case.name]
+            rows = own_noise(exported, told, case.inputs, case.outputs, arithmetic)
+            self._own[key] = {name: one.db for name, one in rows.items()}
+        return self._own[key]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,11 +163,12 @@ def _verdict(
         recorded = recorded_db(artifact, runtime.name, found.metric)
         return judge(*told, recorded_db=recorded)
     parity = judge(*told, depth=known.depth)
-    if parity.verdict == "pass" or not _may_be_noise(artifact, runtime, found):
+    arithmetic = computed_in(artifact.target, artifact.precision, runtime.name)
+    if parity.verdict == "pass" or not _may_be_noise(arithmetic, parity, found):
         return parity
     if ran.program != known.name:  # the same network at another size
         return parity
-    return judge(*told, depth=known.depth, own_db=known.own_db(ran.case)[output])
+    return judge(*told, depth=known.depth, own_db=known.own_db(ran.case, arithmetic)[output])
 
 
 def _worst(rows: Sequence[Finding]) -> Finding:
@@ -174,10 +176,12 @@ def _worst(rows: Sequence[Finding]) -> Finding:
     return next(row for row in rows if row.parity is parity)
 
 
-def _may_be_noise(artifact: Artifact, runtime: Runtime, found: Difference) -> bool:
-    """Whether it is worth asking the program: float32, and not beyond any excuse."""
-    exact = computed_in(artifact.target, artifact.precision, runtime.name) == "fp32"
-    return exact and not found.fault and found.db >= LEAST_DB[found.metric]
+def _may_be_noise(arithmetic: str, refused: Parity, found: Difference) -> bool:
+    """Whether it is worth asking the program: not beyond any excuse."""
+    if found.fault or arithmetic not in ("fp32", *NARROW):
+        return False
+    narrow = (refused.tolerance or 0.0) - EASED_DB
+    return found.db >= (LEAST_DB[found.metric] if arithmetic == "fp32" else narrow)
 
 
 def recorded_db(artifact: Artifact, runtime: str, metric: str) -> float | None:
@@ -203,7 +207,7 @@ def prove_rounded(
     """
     from torch import from_numpy
 
-    from minuet.benchmarks.parity_rounded import NAME, NARROW, judge_rounded
+    from minuet.benchmarks.parity_rounded import NAME, judge_rounded
 
     if artifact.precision not in NARROW:
         return

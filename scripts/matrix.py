@@ -137,7 +137,7 @@ def sources(target: str) -> dict[str, str]:
     """Path -> SHA-256 of every module of ours in this process that a target depends upon."""
     loaded = [module for name, module in sys.modules.items() if name != "__main__"]
     files = (getattr(module, "__file__", None) for module in loaded)
-    paths = {Path(file).resolve() for file in files if file}
+    paths = {Path(file).resolve() for file in files if file and Path(file).is_absolute()}
     ours = (path.relative_to(ROOT).as_posix() for path in paths if path.is_relative_to(ROOT))
     others = {word for key, row in NAMED.items() if key != target for word in row.split()}
     kept = (path for path in ours if not others & set(re.split(r"[/_.]", path)))

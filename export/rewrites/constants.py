@@ -62,7 +62,7 @@ class RemoveNothing(Rule):
     """Operators that hand on what they are given are removed.
 
     Equal because the dtype and shape of `to`, `alias`, `detach`, `clone`, `contiguous`, `expand`,
-    `copy`, `slice` and `reshape` are those of their input, or because a dropout does not train.
+    `copy`, `slice`, `squeeze` and `reshape` are those of their input, or because a dropout does not train.
     Refused: a dropout that trains.
     """
 
@@ -105,6 +105,8 @@ NOTHING = frozenset(
             "expand_as.default",
             "type_as.default",
         ),
+        # ONNX forbids a squeeze of an axis that is not 1, which torch lets pass.
+        *("squeeze.dim", "squeeze.dims", "squeeze.default", "slice.Tensor"),
     )
 )
 SHAPED = frozenset(

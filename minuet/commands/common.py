@@ -45,7 +45,7 @@ from minuet.contracts.errors import MinuetError
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of words")]
 Seed = Annotated[int, typer.Option(min=0, help="the address of everything drawn at random")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: one a core")]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0: one a core")]
 
 WIDE = 1000  # columns of a place that has no width
 QUIET_S = 20.0  # without a terminal, progress is a line this often

@@ -13,6 +13,7 @@ from minuet.benchmarks.tolerances import (
     BY_RUNTIME,
     DEEPEST,
     DEPTHS,
+    EASED_DB,
     FLOORS,
     LEAST_DB,
     MARGIN_DB,
@@ -107,9 +108,17 @@ def test_no_noise_is_an_excuse_below_the_least(metric: str, own_db: float) -> No
     assert asked(own_db, metric) >= LEAST_DB[metric]
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
-def test_only_float32_is_eased(precision: str) -> None:
-    assert asked(10.0, SNR, precision) == tolerance("onnx", precision, metric=SNR).db
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("own_db", [30.0, 10.0, -200.0, float("-inf")])
+def test_a_narrow_type_is_eased_by_twice_the_noise_at_most(precision: str, own_db: float) -> None:
+    table = tolerance("onnx", precision, metric=SNR).db
+    assert asked(own_db, SNR, precision) == pytest.approx(table - EASED_DB)
+    assert asked(table + 3, SNR, precision) == pytest.approx(table + 3 - MARGIN_DB)
+    assert asked(table + 20, SNR, precision) == table
+
+
+def test_integers_are_not_eased() -> None:
+    assert asked(10.0, SNR, "int8") == tolerance("onnx", "int8", metric=SNR).db
 
 
 def test_the_least_is_what_float32_keeps_of_a_sampler_with_the_largest_sigma() -> None:

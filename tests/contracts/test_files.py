@@ -33,6 +33,12 @@ def failing(code: int) -> Callable[..., int]:
     return fail
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="only Linux has such a place")
+def test_a_folder_that_takes_no_files_is_said_so() -> None:
+    with pytest.raises(RequestError, match=r"x.webp: no file can be made there; choose another"):
+        write_bytes(Path("/proc/x.webp"), b"")
+
+
 # --- hashes and names ------------------------------------------------------------------------
 
 

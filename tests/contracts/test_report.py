@@ -110,6 +110,7 @@ HURTS: dict[str, tuple[Callable[[Any], Any], str]] = {
         "machine has an unknown field 'wheels'",
     ),
     "no schema": (lambda r: r.update(schema=None), "schema is None, not a whole number"),
+    "a schema before the first": (lambda r: r.update(schema=0), "schema 0"),
     "a schema left out": (lambda r: r.pop("schema"), "schema is None"),
 }
 

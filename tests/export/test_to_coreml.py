@@ -153,3 +153,13 @@ def test_a_large_magnitude_overflows_in_half_precision_only(tmp_path: Path) -> N
         assert bool(torch.isfinite(found).all()) == finite
     _, seen = ranges(load_function(tmp_path / "fp32/coreml-fp32/model.mlpackage"), {"in_0": x})
     assert range_hazards(seen)[0].op in ("mul", "square")
+
+
+def test_phases_stay_single_precision_in_a_half_package(tmp_path: Path) -> None:
+    def told(t: torch.Tensor) -> torch.Tensor:
+        phase = (t * 1000) * torch.tensor([1.0, 0.1, 0.01])
+        return torch.cat([phase.sin(), phase.cos()])
+
+    t = torch.tensor([0.7124])
+    (found,) = called(load_function(packed(tmp_path, Said(told), t, precision="fp16")), t)
+    torch.testing.assert_close(found, told(t), atol=2e-3, rtol=0)

@@ -14,6 +14,7 @@ from minuet.contracts.tensors import Signature, TensorSpec
 from minuet.export.capture import Program, capture
 from minuet.export.halve import delicate_nodes
 from minuet.export.to_onnx import adopt_onnx, export_onnx, half, onnx_graph
+from minuet.runtimes.ort import OrtRuntime
 from tests.standin import signature
 
 
@@ -98,6 +99,25 @@ def test_the_walk_from_coordinates_stops_at_the_network(
     kinds = {node.name: node.op_type for node in model.graph.node}
     found = {kinds[name] for name in delicate_nodes(ir.from_proto(model), "fp16")}
     assert "Add" in found and not found & {"Conv", "Gemm", "MatMul", "Softmax"}
+
+
+def test_phases_stay_single_precision_in_a_half_model(tmp_path: Path) -> None:
+    """A step of float16 next to 712.4 is a half: 0.05 of a right angle of the first phase."""
+
+    class Told(torch.nn.Module):
+        def forward(self, t: torch.Tensor) -> torch.Tensor:
+            phase = (t * 1000) * torch.tensor([1.0, 0.1, 0.01])
+            return torch.cat([phase.sin(), phase.cos()])
+
+    t = TensorSpec(name="t", axes="B", shape=(1,), dtype="float32")
+    told = TensorSpec(name="told", axes="D", shape=(6,), dtype="float32")
+    given = {"t": np.array([0.7124], np.float32)}
+    program = capture(Told(), given, Signature(inputs=(t,), outputs=(told,)))
+    artifact = export_onnx(program, tmp_path, "fp16")
+    with OrtRuntime().open(tmp_path, artifact, program.signature) as session:
+        found = session.run(given)["told"]
+    phase = 712.4 * np.array([1.0, 0.1, 0.01])
+    np.testing.assert_allclose(found, [*np.sin(phase), *np.cos(phase)], atol=2e-3)
 
 
 def test_no_weight_is_turned_at_load_and_no_node_does_nothing(

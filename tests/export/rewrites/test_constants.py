@@ -81,6 +81,14 @@ def test_operators_that_do_nothing_go() -> None:
     assert done.length[1] == 1
 
 
+def test_a_squeeze_of_an_axis_that_is_not_one_goes() -> None:
+    done = rewriting(lambda x: x.squeeze(1)[:, :5] * 2, (random(3, 5),), RemoveNothing())
+    done.assert_equal(0.0)
+    assert done.length[1] == 1
+    done = rewriting(lambda x: x.squeeze(1) * 2, (random(3, 1),), RemoveNothing())
+    assert done.length[1] == 2
+
+
 def test_a_dropout_that_trains_is_refused() -> None:
     done = rewriting(lambda x: torch.dropout(x, 0.1, True), (random(3, 5),), RemoveNothing())
     (place,) = done.log.refused
