@@ -62,7 +62,8 @@ class RemoveNothing(Rule):
     """Operators that hand on what they are given are removed.
 
     Equal because the dtype and shape of `to`, `alias`, `detach`, `clone`, `contiguous`, `expand`,
-    `copy`, `slice`, `squeeze` and `reshape` are those of their input, or because a dropout does not train.
+    `copy`, `slice`, `squeeze` and `reshape` are those of their input, or because a dropout does
+    not train.
     Refused: a dropout that trains.
     """
 
