@@ -1,10 +1,10 @@
-"""Networks of real size with random weights -> what their export to ONNX takes.
+"""Networks of real size with random weights -> what their export to each target takes.
 
-python scripts/real_sizes.py [sd15-unet wan-1.3b] [-o real_sizes.json]
+python scripts/real_sizes.py [sd15-unet wan-1.3b] [--targets onnx,coreml] [-o real_sizes.json]
 
 Each export runs in a process of its own. The configurations are the published ones; the weights
 are drawn, so this says nothing about pictures. "times" is peak memory over the size of the
-weights, libraries and all.
+weights in float32, libraries and all. What OUT has already is not measured again.
 """
 
 import argparse
@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minuet.contracts.files import write_json
+from minuet.contracts.files import read_json, write_json
+from minuet.export.table import EXPORTERS, exporter
 
 MIB = 1 << 20
+Rows = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,35 +85,40 @@ def main() -> None:
     """One process an export, then the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help=", ".join(SIZES))
+    parser.add_argument("--targets", default=",".join(EXPORTERS))
     parser.add_argument("-o", "--out", type=Path, default=Path("real_sizes.json"))
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        print(json.dumps(measure(SIZES[args.names[0]])))
+        print(json.dumps(measure(SIZES[args.names[0]], args.targets)))
         return
-    rows = {name: fresh(name) for name in args.names or SIZES}
-    write_json(args.out, rows)
+    rows: Rows = read_json(args.out) if args.out.exists() else {}
+    for name in args.names or SIZES:
+        for target in args.targets.split(","):
+            key = f"{name} to {target}"
+            if key not in rows:
+                rows[key] = fresh(name, target)
+                write_json(args.out, rows)
     print(table(rows))
 
 
-def fresh(name: str) -> dict[str, float]:
+def fresh(name: str, target: str) -> dict[str, float]:
     """The measurement of one export in a process that has done nothing else."""
-    command = [sys.executable, "-W", "ignore", __file__, "--child", name]
+    command = [sys.executable, "-W", "ignore", __file__, "--child", name, "--targets", target]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{name}: {done.stderr.strip().splitlines()[-1:]}")
+        sys.exit(f"{name} to {target}: {done.returncode} {done.stderr.strip().splitlines()[-1:]}")
     found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
 
-def measure(size: Size) -> dict[str, float]:
+def measure(size: Size, target: str) -> dict[str, float]:
     """Build, capture, write; seconds of each and what memory it took at most."""
     import torch
 
     from minuet.contracts.tensors import Signature
     from minuet.export.capture import capture
     from minuet.export.sources.part import arrays_of, specs_of
-    from minuet.export.to_onnx import export_onnx
 
     module, seconds = _timed(lambda: drawn(size))
     weights = sum(p.numel() * p.element_size() for p in module.parameters())
@@ -122,9 +129,10 @@ def measure(size: Size) -> dict[str, float]:
     rows = {"weights_MiB": weights / MIB, "built_s": seconds, "before_MiB": peak_mib()}
     wrapped, given = first_output(module, list(size.inputs)), arrays_of(inputs, examples)
     program, rows["capture_s"] = _timed(lambda: capture(wrapped, given, signature))
+    export, precision = exporter(target), EXPORTERS[target].precisions[0]
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        artifact, rows["onnx_s"] = _timed(lambda: export_onnx(program, Path(folder)))
-        rows["file_MiB"] = artifact.size / MIB
+        artifact, rows["export_s"] = _timed(lambda: export(program, Path(folder), precision))
+        rows["files_MiB"] = artifact.size / MIB
     rows["peak_MiB"] = peak_mib()
     rows["times"] = rows["peak_MiB"] / rows["weights_MiB"]
     return {name: round(value, 2) for name, value in rows.items()}
@@ -165,10 +173,10 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def table(rows: dict[str, dict[str, float]]) -> str:
+def table(rows: Rows) -> str:
     """Markdown."""
     names = list(next(iter(rows.values())))
-    lines = [f"| network | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    lines = [f"| network and target | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     lines += [f"| {n} | {' | '.join(f'{v:g}' for v in row.values())} |" for n, row in rows.items()]
     return "\n".join(lines)
 

@@ -40,3 +40,21 @@ def test_what_sigma_takes_away_is_its_own_noise(program: Program) -> None:
 
 def test_a_reference_that_is_the_truth_has_none(program: Program) -> None:
     assert noise(program, X["x"]) > 130
+
+
+def test_in_fewer_bits_the_program_speaks_not_the_reference() -> None:
+    """numpy's float16 is the judge: x + 1 - 1 loses what is below a step of 2^-10."""
+
+    class Shifted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x + 1) - 1
+
+    given = {"x": np.random.default_rng(1).uniform(0.1, 0.9, (1, 4096)).astype(np.float32)}
+    x, y = (TensorSpec(name=k, axes="BC", shape=(1, 4096), dtype="float32") for k in "xy")
+    program = capture(Shifted(), given, Signature(inputs=(x,), outputs=(y,)))
+    found = (given["x"].astype(np.float16) + np.float16(1)) - np.float16(1)
+    error = found.astype(np.float64) - given["x"]
+    expected = 10 * np.log10(np.square(given["x"]).sum() / np.square(error).sum())
+    for reference in (given["x"], 2 * given["x"]):
+        rows = own_noise(program.exported, program.signature, given, {"y": reference}, "fp16")
+        assert rows["y"].db == pytest.approx(expected, abs=0.01)
