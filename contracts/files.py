@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Generator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from minuet.contracts.errors import DamagedError, RequestError
 
@@ -87,26 +87,42 @@ def _beside(path: Path) -> str:
     return f".{path.name[:40]}."
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all (temporary neighbour, fsync, rename)."""
+@contextlib.contextmanager
+def writing(path: Path, *, sync: bool = True) -> Generator[BinaryIO]:
+    """A stream to a file that takes its name when the block ends well, and vanishes if not.
+
+    Args:
+        sync: wait until the disk has it. Gigabytes take long, and where a manifest has their hash,
+            one that a power failure tore is found out.
+
+    Raises:
+        RequestError: a file is in the way, no file can be made there, or the disk is full.
+    """
     with disk_errors(path):
         make_folder(path.parent)
         try:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=_beside(path))
         except FileNotFoundError as error:  # a folder that takes no files, as /proc
-            raise RequestError(
-                f"{path}: no file can be made there; choose another place."
-            ) from error
+            told = f"{path}: no file can be made there; choose another place."
+            raise RequestError(told) from error
         try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+            os.close(handle)
+            with Path(name).open("wb") as stream:
+                yield stream
+                if sync:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             Path(name).chmod(0o644)
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    with writing(path) as stream:
+        stream.write(data)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -7,12 +7,10 @@ same repeated field, or in a file beside it.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from minuet.contracts.files import disk_errors
+from minuet.contracts.files import writing
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -31,12 +29,10 @@ def write_onnx(model: ir.Model, path: Path, *, inline_bytes: int = LIMIT_BYTES) 
     """
     large = _large(model)
     size = sum(tensor.nbytes for tensor in large.values())
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if size > inline_bytes:
-            _write_beside(model, large, path)
-        else:
-            _write_inside(model, large, path)
+    if size > inline_bytes:
+        _write_beside(model, large, path)
+    else:
+        _write_inside(model, large, path)
 
 
 def _write_inside(model: ir.Model, large: dict[str, Any], path: Path) -> None:
@@ -51,7 +47,7 @@ def _write_inside(model: ir.Model, large: dict[str, Any], path: Path) -> None:
     sizes = [len(head) + large[row.name].nbytes for row, head in zip(entries, heads, strict=True)]
     frames = [_opening(INITIALIZER, size) for size in sizes]
     total = len(graph) + sum(sizes) + sum(map(len, frames))
-    with _whole(path) as stream:
+    with writing(path, sync=False) as stream:
         stream.write(proto.SerializeToString(deterministic=True))
         stream.write(_opening(GRAPH, total) + graph)
         for row, frame, head in zip(entries, frames, heads, strict=True):
@@ -63,7 +59,7 @@ def _write_beside(model: ir.Model, large: dict[str, Any], path: Path) -> None:
     data = path.with_name(f"{path.name}.data")
     proto = lean_proto(model, dict.fromkeys(large, data.name))
     rows = {row.name: row for row in proto.graph.initializer}
-    with _whole(path) as graph, _whole(data) as stream:
+    with writing(path, sync=False) as graph, writing(data, sync=False) as stream:
         for name, tensor in large.items():
             stream.write(b"\0" * (-stream.tell() % ALIGN_BYTES))
             _place(rows[name], offset=stream.tell(), length=tensor.nbytes)
@@ -139,16 +135,3 @@ def _pour(tensor: Any, stream: BinaryIO) -> None:
     before = stream.tell()
     tensor.tofile(stream)
     assert stream.tell() - before == tensor.nbytes, tensor.name
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Generator[BinaryIO]:
-    """A file that takes its name when the block ends well, and vanishes if not."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as stream:
-            yield stream
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

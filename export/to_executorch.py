@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import RequestError
-from minuet.contracts.files import write_bytes, write_json
+from minuet.contracts.files import write_json, writing
 from minuet.export.blame import owner
 from minuet.export.capture import Program
 from minuet.export.executorch_backends import MOST_AXES, partitioners
@@ -55,16 +55,20 @@ def export_executorch(
     insist_on_delegation(table, max_fallback)
     _check_axes(edge)
     lowered = _finish(edge)
-    _check_loads(bytes(lowered.buffer))
     path = bundle / f"executorch-{precision}" / "model.pte"
-    write_bytes(path, bytes(lowered.buffer))
+    requires = _requires(backend, table, lowered)
+    with writing(path, sync=False) as stream:
+        lowered.write_to_file(stream)
+        stream.flush()
+        del edge, lowered  # they hold every weight once more, and loading packs them once again
+        _check_loads(Path(stream.name))
     write_json(path.with_name("delegation.json"), table.to_json())
     return describe(
         bundle,
         target="executorch",
         precision=precision,
         entry=path,
-        requires=_requires(backend, table, lowered),
+        requires=requires,
         seconds=time.perf_counter() - started,
     )
 
@@ -142,12 +146,12 @@ def delegated(edge: Any) -> Iterator[Node]:
             yield from lowered.original_module.graph.nodes
 
 
-def _check_loads(buffer: bytes) -> None:
+def _check_loads(path: Path) -> None:
     with quiet():
         from executorch.runtime import Runtime
 
         try:
-            Runtime.get().load_program(buffer).load_method("forward")
+            Runtime.get().load_program(path).load_method("forward")
         except Exception as error:
             raise RequestError(
                 f"ExecuTorch's runtime could not load what was lowered: {str(error)[:300]}."

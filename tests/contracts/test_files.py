@@ -102,7 +102,7 @@ def test_a_full_disk_is_said_and_the_file_before_stays(
     path = tmp_path / "file"
     write_bytes(path, b"before")
     if call == "write":
-        monkeypatch.setattr("os.fdopen", opener(failing(code)))
+        monkeypatch.setattr(Path, "open", opener(failing(code)))
     else:
         monkeypatch.setattr(f"os.{call}", failing(code))
     with pytest.raises(RequestError, match=r"file: the disk is full; .* Free some space"):
@@ -111,21 +111,15 @@ def test_a_full_disk_is_said_and_the_file_before_stays(
 
 
 def opener(write: Callable[..., int]) -> Callable[..., object]:
-    """os.fdopen, whose stream fails at its first write."""
-    fdopen = os.fdopen
+    """Path.open, whose stream fails at its first write."""
+    opened = Path.open
 
-    class Stream:
-        def __init__(self, *arguments: object) -> None:
-            self.inner = fdopen(*arguments)  # type: ignore[call-overload]
-            self.write = write
+    def failing_open(path: Path, mode: str) -> object:
+        stream = opened(path, mode, buffering=0)
+        stream.write = write  # type: ignore[method-assign]
+        return stream
 
-        def __enter__(self) -> "Stream":
-            return self
-
-        def __exit__(self, *arguments: object) -> None:
-            self.inner.close()
-
-    return Stream
+    return failing_open
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
