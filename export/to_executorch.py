@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -60,7 +61,8 @@ def export_executorch(
     with writing(path, sync=False) as stream:
         lowered.write_to_file(stream)
         stream.flush()
-        del edge, lowered  # they hold every weight once more, and loading packs them once again
+        del edge, lowered
+        _let_go()
         _check_loads(Path(stream.name))
     write_json(path.with_name("delegation.json"), table.to_json())
     return describe(
@@ -144,6 +146,14 @@ def delegated(edge: Any) -> Iterator[Node]:
     for method in edge.methods:
         for _, lowered, _ in get_lowered_submodules(edge.exported_program(method).graph_module):
             yield from lowered.original_module.graph.nodes
+
+
+def _let_go() -> None:
+    """Free what was lowered: it holds every weight once more, and loading packs them once again."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    FakeTensorMode.cache_clear()  # its keys hold the delegates
+    gc.collect()
 
 
 def _check_loads(path: Path) -> None:
