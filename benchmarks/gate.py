@@ -12,7 +12,6 @@ from minuet.contracts.errors import RequestError
 from minuet.contracts.report import Report, Run
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
-EXIT_CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

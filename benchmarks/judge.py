@@ -4,7 +4,6 @@
 # The judge is small, trained on the embedded world by scripts/train_judge.py, and never sees what
 # it judges during training: it measures students, it does not teach them.
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -173,9 +172,3 @@ def load_judge(folder: Path) -> JudgeNet:
     if missing or found.unexpected_keys:
         raise DamagedError(f"{folder}: weights do not fit: {missing or found.unexpected_keys}.")
     return net.eval()
-
-
-def facts_of(folder: Path) -> dict[str, float | int | str]:
-    """The figures that were stored with a judge."""
-    facts: dict[str, float | int | str] = json.loads((folder / "judge.json").read_text())["facts"]
-    return facts

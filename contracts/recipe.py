@@ -131,6 +131,7 @@ class Recipe:
     curate: Curate
     student: Stage
     steps: Steps
+    draft: Stage | None = None  # the student's first training; `init: draft` goes on from it
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

@@ -165,8 +165,14 @@ class Trainer:
         objective: Objective,
         draw: Callable[[int, torch.Generator], Batch],
         report: Callable[[Progress], None] = lambda progress: None,
+        tick: Callable[[int], None] = lambda step: None,
     ) -> None:
-        """Every step that is left. Batch and noise of a step depend on (seed, step) alone."""
+        """Every step that is left. Batch and noise of a step depend on (seed, step) alone.
+
+        Args:
+            report: told of every `log_steps` steps.
+            tick: told of every step; a KeyboardInterrupt that it raises finds all of it saved.
+        """
         c = self.config
         self.folder.mkdir(parents=True, exist_ok=True)
         saved = logged = time.monotonic()
@@ -194,6 +200,11 @@ class Trainer:
             if now - saved > c.save_seconds:
                 self.save()
                 saved = now
+            try:
+                tick(self.step)
+            except KeyboardInterrupt:
+                self.save()
+                raise
         self.save()
 
     def _log(self, progress: Progress) -> None:

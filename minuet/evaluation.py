@@ -166,13 +166,13 @@ def rows_of(clips: Sequence[Frames], asked: Sequence[Asked], judge: Judge) -> li
     ]
 
 
-def by_motion(rows: Sequence[Row], asked: Sequence[Asked]) -> dict[str, Interval]:
-    """How often each motion is recognised: where a network fails."""
-    found: dict[str, Interval] = {}
+def by_motion(rows: Sequence[Row], asked: Sequence[Asked]) -> dict[str, dict[str, Interval]]:
+    """Every metric of each motion's stickers alone: where a network fails."""
+    found: dict[str, dict[str, Interval]] = {}
     for motion in motions.MOTIONS:
         same = [row for row, one in zip(rows, asked, strict=True) if one.spec.motion == motion]
         if same:
-            found[motion] = summarise(same)["motion"]
+            found[motion] = summarise(same)
     return found
 
 

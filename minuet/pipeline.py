@@ -3,20 +3,20 @@
 Each stage leaves its result in the run's folder and is skipped when it is there, so an
 interrupted run goes on where it was:
 
-    world/  base/  teachers/<name>/  candidates/  kept/  student/  steps/
+    world/  base/  teachers/<name>/  kept/  draft/  student/  steps/
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from minuet import worlds
+from minuet import shipped, worlds
 from minuet.contracts.errors import DamagedError, RequestError
-from minuet.contracts.files import make_folder, read_json, write_json
+from minuet.contracts.files import contained, make_folder, read_json, write_json
 from minuet.contracts.recipe import Recipe, Stage, Taste
 from minuet.distill.augment import Augment
 from minuet.distill.batch import Batch
@@ -35,10 +35,29 @@ from minuet.models.denoiser import SIZES, Denoiser
 from minuet.models.student import Sampler, Student, load_student, save_student
 from minuet.stickers import captions, world
 
+SHIPPED = "shipped:"  # begins the name of weights that come with the package
 ASK_SEED = 1_000  # requests to the teachers are drawn from another seed than their lessons
 CHUNK = 12  # requests animated together
 
 Tell = Callable[[str, int, int, str], None]  # stage, done, total, note
+
+
+@dataclass(slots=True)
+class _Bar:
+    """What is told of a training: its steps one by one, and how it does now and then."""
+
+    tell: Tell
+    name: str
+    steps: int
+    note: str = ""
+
+    def report(self, progress: Progress) -> None:
+        losses = progress.losses
+        speed = f"{progress.clips_per_second:.1f} clips/s"
+        self.note = f"loss {losses['loss']:.3f}, flow {losses['flow']:.3f}, {speed}"
+
+    def tick(self, step: int) -> None:
+        self.tell(self.name, step, self.steps, self.note)
 
 
 class Pipeline:
@@ -68,6 +87,8 @@ class Pipeline:
         for name, stage in self.recipe.teachers.items():
             self.train(f"teachers/{name}", stage)
         self.curate(self.ask())
+        if self.recipe.draft is not None:
+            self.train("draft", self.recipe.draft)
         self.train("student", self.recipe.student)
         return self.distil()
 
@@ -99,15 +120,20 @@ class Pipeline:
             levels=stage.levels,
         )
         config = self._config(stage, name)
-        if not (folder / "checkpoint.safetensors").exists():
+        fresh = not (folder / "checkpoint.safetensors").exists()
+        if fresh:
             self._prepare(network, store, stage, name)
         trainer = Trainer(network, config, folder)
-        trainer.resume()
-        odds = self.odds(stage.taste)
+        if fresh:
+            trainer.save()  # what was prepared is not prepared again
+        else:
+            trainer.resume()
+        odds, bar = self.odds(stage.taste), _Bar(self.tell, f"train {name}", config.steps)
         trainer.run(
             objective,
             lambda size, rng: store.draw(size, rng, odds, stage.taste.wordings),
-            lambda progress: self._progress(name, progress),
+            bar.report,
+            bar.tick,
         )
         ensemble = self.recipe.ensemble
         sampler = Sampler(
@@ -120,17 +146,20 @@ class Pipeline:
         """What labels alone teach in minutes: words their motions, stickers at rest their parts."""
         seed = self._config(stage, name).seed
         if stage.rehearsal:
-            self.tell(f"rehearse {name}", 0, 1, "words and motions, without pictures")
-            rehearse(network, store, stage.rehearsal, seed, stage.taste.wordings)
-            self.tell(f"rehearse {name}", 1, 1, "done")
+
+            def rehearsed(step: int, error: float) -> None:
+                note = f"words and motions, without pictures: error {error:.4f}"
+                self.tell(f"rehearse {name}", step, stage.rehearsal, note)
+
+            rehearse(network, store, stage.rehearsal, seed, stage.taste.wordings, rehearsed)
         if stage.study:
             augment, mirror = _augment(stage.taste), worlds.mirror()
 
-            def tell(step: int, losses: dict[str, float]) -> None:
+            def studied(step: int, losses: dict[str, float]) -> None:
                 note = ", ".join(f"{key} {value:.3f}" for key, value in losses.items())
                 self.tell(f"study {name}", step, stage.study, note)
 
-            study(network, store, stage.study, seed, augment, mirror, tell)
+            study(network, store, stage.study, seed, augment, mirror, studied)
 
     def initial(self, stage: Stage, name: str) -> Denoiser:
         """A network to begin from: new, an earlier stage's, or a student's on disk."""
@@ -138,9 +167,7 @@ class Pipeline:
         network = Denoiser(SIZES[stage.size])
         if stage.init:
             inner = self.folder / stage.init / "model"
-            given = load_student(inner if inner.exists() else Path(stage.init))
-            if given.network.config != network.config:
-                raise RequestError(f"{name}: {stage.init} is not of size {stage.size!r}.")
+            given = load_student(inner if inner.exists() else start(stage.init))
             network.load_state_dict(given.network.state_dict())
         return network
 
@@ -157,12 +184,6 @@ class Pipeline:
             warmup_clips=stage.warmup_clips,
             seed=int(generator(self.recipe.seed, *name.encode()).initial_seed() % 2**31),
         )
-
-    def _progress(self, name: str, progress: Progress) -> None:
-        losses = progress.losses
-        note = f"loss {losses['loss']:.3f}, flow {losses['flow']:.3f}"
-        note += f", {progress.clips_per_second:.1f} clips/s"
-        self.tell(f"train {name}", progress.step, progress.steps, note)
 
     def _save(self, network: Any, sampler: Sampler, folder: Path, name: str) -> None:
         card = f"# {name}\n\nTrained by recipe `{self.recipe.name}`, seed {self.recipe.seed}.\n"
@@ -249,7 +270,8 @@ class Pipeline:
         )
         trainer = Trainer(network, config, folder)
         trainer.resume()
-        trainer.run(objective, draw, lambda progress: self._progress("steps", progress))
+        bar = _Bar(self.tell, "train steps", config.steps)
+        trainer.run(objective, draw, bar.report, bar.tick)
         sampler = Sampler(levels=steps.levels, folded=self.recipe.ensemble.guidance)
         self._save(trainer.average, sampler, folder / "model", "student")
         return folder / "model"
@@ -259,20 +281,44 @@ def check_stages(recipe: Recipe) -> None:
     """Refuse at once what a later stage would only stumble over after hours.
 
     Raises:
-        RequestError: a size, a loss or a start that there is not.
+        RequestError: a size, a loss or a start that there is not, or a start of another size.
     """
-    stages = {f"teachers/{name}": stage for name, stage in recipe.teachers.items()}
-    stages = ({"base": recipe.base} if recipe.base else {}) | stages | {"student": recipe.student}
-    earlier: set[str] = set()
+    teachers = {f"teachers/{name}": stage for name, stage in recipe.teachers.items()}
+    every = {"base": recipe.base} | teachers | {"draft": recipe.draft, "student": recipe.student}
+    stages = {name: stage for name, stage in every.items() if stage is not None}
+    sizes: dict[str, str] = {}
     for name, stage in stages.items():
         if stage.size not in SIZES:
             raise RequestError(f"{name}: size {stage.size!r} is not one of {sorted(SIZES)}.")
-        _weights(stage.taste, name)
-        if stage.init and stage.init not in earlier and not Path(stage.init).is_dir():
+        if stage.study and not SIZES[stage.size].puppet:
             raise RequestError(
-                f"{name}: init {stage.init!r} is neither an earlier stage nor a student's folder."
+                f"{name}: size {stage.size!r} finds no parts to study; leave `study` out."
             )
-        earlier.add(name)
+        _weights(stage.taste, name)
+        if stage.init:
+            _check_start(name, stage, sizes)
+        sizes[name] = stage.size
+
+
+def _check_start(name: str, stage: Stage, sizes: Mapping[str, str]) -> None:
+    """A start is an earlier stage or a student's folder, and of the stage's own size."""
+    if stage.init in sizes:
+        same = sizes[stage.init] == stage.size
+    elif (place := start(stage.init)).is_dir():
+        same = load_student(place).network.config == SIZES[stage.size]
+    else:
+        raise RequestError(
+            f"{name}: init {stage.init!r} is neither an earlier stage nor a student's folder."
+        )
+    if not same:
+        raise RequestError(f"{name}: {stage.init} is not of size {stage.size!r}.")
+
+
+def start(init: str) -> Path:
+    """Where the weights lie that a stage begins with, if no earlier stage makes them."""
+    if init.startswith(SHIPPED):
+        return contained(shipped.folder(), init.removeprefix(SHIPPED))
+    return Path(init)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

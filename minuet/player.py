@@ -1,7 +1,7 @@
 """Bundle, caption, image, seed -> frames, as an app would make them: one call, no framework.
 
-One seed is one future. What a caption leaves open (left or right, gently or wildly) is drawn from
-`numpy.random.default_rng([seed, 3])`, and the noise is
+One seed is one future of a caption. The side that it leaves open is drawn from
+`numpy.random.default_rng([seed, 3, *SHA-256 of its known words])`, and the noise is
 
     numpy.random.default_rng([seed, 0]).standard_normal(shape, dtype=numpy.float32)
 
@@ -46,6 +46,7 @@ class Script:
     fitted: str = ""  # the motion among them, where the caption had none
     unknown: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()  # known words for which there was no room
+    second: tuple[str, ...] = ()  # of a second motion or character: one of each is animated
     spec: "Spec"  # what the sticker world would draw for it
     drawn_who: bool = False  # no character was named: the seed chose
 
@@ -63,14 +64,16 @@ def script(text: str, seed: int = 0) -> Script:
     if not told.known:
         found = ", ".join(told.unknown + foreign)[:60] or "no words"
         raise RequestError(f"none of the caption's words is known ({found}); try: {EXAMPLES}.")
-    unknown = told.unknown + foreign
+    unknown = tuple(dict.fromkeys(told.unknown + foreign))
+    said, second = captions.one_of_each(said)
+    told = captions.parse(said)
     room = captions.encode("").size - ADDED
     unread = told.known[room:]
     if unread:
         said = " ".join(told.known[:room])
         told = captions.parse(said)
     fitted = "" if told.motion else captions.fitting_motion(told)
-    added = " ".join(filter(None, (fitted and f"{fitted}s", *_choices(said, seed))))
+    added = " ".join(filter(None, (fitted and f"{fitted}s", _side(said, seed))))
     whole = f"{said} {added}".strip()
     return Script(
         caption=whole,
@@ -78,6 +81,7 @@ def script(text: str, seed: int = 0) -> Script:
         fitted=fitted,
         unknown=unknown,
         unread=unread,
+        second=second,
         spec=world.spec_from_caption(whole, seed)[0],
         drawn_who=told.character is None,
     )
@@ -110,25 +114,20 @@ def _foreign(word: str) -> bool:
     )
 
 
-def _choices(said: str, seed: int) -> tuple[str, str]:
-    """Words for how strongly and which way, where a caption leaves it open."""
-    from minuet.stickers import captions, words
+def _side(said: str, seed: int) -> str:
+    """Words for which way, where a caption leaves it open; how strongly is as usual then."""
+    from minuet.stickers import captions
     from minuet.stickers.accessories import HELD
     from minuet.stickers.motions import SIDED, SIDES
-    from minuet.stickers.world import AMPLITUDES
 
     told = captions.parse(said)
     motion = captions.fitting_motion(told)
-    rng = np.random.default_rng([seed, 3])
-    amplitude = float(rng.choice([a for a, _ in AMPLITUDES], p=[p for _, p in AMPLITUDES]))
-    toward = str(rng.choice(SIDES))
+    if told.toward or motion not in SIDED:
+        return ""
+    toward = str(np.random.default_rng([seed, 3, *captions.address(told)]).choice(SIDES))
     if motion == "wave" and told.accessory in HELD:
         toward = "left"  # the free hand
-    open_way = motion in SIDED and not told.toward
-    way = captions.WAYS[motion][0] if open_way else ""
-    spoken = any(word in told.known for meaning in words.AMPLITUDES.values() for word in meaning)
-    manner = "" if spoken or amplitude == 1.0 else words.AMPLITUDES[amplitude][0]
-    return manner, way.format(side=toward, turn=captions.TURNS[toward])
+    return captions.WAYS[motion][0].format(side=toward, turn=captions.TURNS[toward])
 
 
 def nearest(word: str) -> str:

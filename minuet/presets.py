@@ -1,16 +1,13 @@
 """A preset's name or a YAML file becomes a checked recipe."""
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from minuet import shipped
 from minuet.contracts.errors import RequestError
-from minuet.contracts.recipe import Recipe, Stage, recipe_from
+from minuet.contracts.recipe import Recipe, recipe_from
 
 MAX_RECIPE_BYTES = 1 << 20  # YAML grows when it is read; no recipe comes near
 FOLDER = Path(__file__).resolve().parent / "recipes"
-SHIPPED = "shipped:"  # begins the name of weights that come with the package
 
 
 def preset_names() -> tuple[str, ...]:
@@ -40,21 +37,7 @@ def read_recipe(name: str) -> Recipe:
         raise RequestError(f"{name}: not UTF-8 text ({error}); mend it.") from error
     except Exception as error:  # a date or a number that is none breaks PyYAML in its own ways
         raise RequestError(f"{name}: not readable as YAML ({error}); mend it.") from error
-    return _found(recipe_from(value, name))
-
-
-def _found(recipe: Recipe) -> Recipe:
-    """The same recipe with shipped weights named by their place on this disk."""
-    teachers: Mapping[str, Stage] = {
-        name: _placed(stage) for name, stage in recipe.teachers.items()
-    }
-    return replace(recipe, teachers=teachers, student=_placed(recipe.student))
-
-
-def _placed(stage: Stage) -> Stage:
-    if not stage.init.startswith(SHIPPED):
-        return stage
-    return replace(stage, init=str(shipped.folder() / stage.init.removeprefix(SHIPPED)))
+    return recipe_from(value, name)
 
 
 def shipped_student() -> Path:

@@ -92,16 +92,6 @@ def pack(weight: Floats, axis: int = 0) -> Packed:
     return Packed(codes=codes, scales=scales, axis=axis)
 
 
-def bias_codes(bias: Floats, activation: Affine, weight_scales: Floats) -> NDArray[np.int32]:
-    """A bias -> int32 codes in the accumulator's own scale.
-
-    Jacob et al. 2018, eq. 11: scale = activation scale * weight scale, zero point 0.
-    """
-    codes = np.rint(bias.astype(np.float64) / (activation.scale * weight_scales.astype(np.float64)))
-    limits = np.iinfo(np.int32)
-    return np.clip(codes, limits.min, limits.max).astype(np.int32)
-
-
 def _checked(low: float, high: float) -> tuple[float, float]:
     """The range, stretched to hold zero."""
     if not (np.isfinite(low) and np.isfinite(high) and low <= high):

@@ -20,9 +20,11 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from minuet import shipped
+from minuet.benchmarks.machine import cpu_name
 from minuet.contracts.files import read_json, write_bytes, write_json
 from minuet.evaluation import gigaflops
 from minuet.models.student import Student, load_student, save_student
+from minuet.stickers.captions import VOCABULARY_SIZE
 
 STRENGTHS = {
     "motion": "large, lively movement: fed big amplitudes, told to mind the flow",
@@ -36,10 +38,10 @@ CARD = """# {title}
 | | |
 |---|---|
 | family | sticker-denoiser, size `{size}`, {parameters:.2f} M parameters |
-| sampler | {steps} steps, {passes} pass(es) a step, {gflop:.1f} GFLOP a clip |
+| sampler | steps x passes a step: {steps} x {passes}, {gflop:.1f} GFLOP a clip |
 | trained by | `minuet distill default`, stages {stages}, seed {seed} |
 | clips seen | {clips} |
-| time | {minutes} minutes on one core (AMD EPYC, AVX-512, bfloat16), other work beside it |
+| time | {minutes} minutes on one core ({cpu}), bfloat16 |
 | last losses | {losses} |
 | stored as | {storage} |
 
@@ -47,7 +49,7 @@ CARD = """# {title}
 Data: the embedded sticker world of this repository alone; no picture or caption from elsewhere.
 Licence: Apache-2.0.
 
-Limits: eight frames; twelve motions; captions of its own ninety meanings; flat art on
+Limits: eight frames; twelve motions; captions of its own {meanings} meanings; flat art on
 transparency. {limits}
 """
 
@@ -64,12 +66,13 @@ def main() -> None:
     for name, what in STRENGTHS.items():
         stage = f"teachers/{name}"
         about = history(args.run, ["base", stage], recipe) | {"limits": args.limits}
-        what = f"A teacher that is good at {what}. It continues from the stage `base`."
+        what = f"A teacher with a taste: {what}. It continues from the stage `base`."
         ship(args.run, stage, root / stage, f"Teacher: {name}", what, "int8", about, figures)
     what = (
         "The default student: one step, guidance folded in. It continues from the stage `student`."
     )
-    about = history(args.run, ["student", "steps"], recipe) | {"limits": args.limits}
+    stages = [name for name in ("draft", "student", "steps") if (args.run / name).is_dir()]
+    about = history(args.run, stages, recipe) | {"limits": args.limits}
     ship(args.run, "steps", root / "student", "Student", what, "half", about, figures)
     curated(args.run / "kept", root / "curated")
 
@@ -101,6 +104,8 @@ def card(student: Student, **about: Any) -> str:
         passes=sampler.evaluations // sampler.steps,
         gflop=gigaflops(student),
         figures="{figures}",
+        cpu=cpu_name(),
+        meanings=VOCABULARY_SIZE - 2,
         **about,
     )
 

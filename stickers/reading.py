@@ -62,10 +62,11 @@ class Parsed:
 
 def plain(text: str) -> list[str]:
     """Lower-case words without punctuation, after the rewrites."""
-    text = text.lower()
+    text = text.lower().replace("\u2019", "'")
     for pattern, word in words.REWRITES:
         text = re.sub(pattern, word, text)
-    return re.findall(r"[a-z0-9]+", text)
+    found = re.findall(r"[a-z0-9]+(?:'[a-z]+)?", text)
+    return [word.removesuffix("'s") for word in found]
 
 
 def encode(text: str) -> NDArray[np.int32]:
@@ -139,6 +140,29 @@ def parse(text: str) -> Parsed:
         toward={"clockwise": "right", "counterclockwise": "left"}.get(side or "", side or ""),
         amplitude=_first(found, words.AMPLITUDES) or 1.0,
     )
+
+
+def one_of_each(text: str) -> tuple[str, tuple[str, ...]]:
+    """The caption without the words of a second motion or character, and those words.
+
+    No caption of the world has two: told of both, a network moves parts by their sum.
+    """
+    told = parse(text)
+    motions = words.MOTIONS.keys() - {told.motion}
+    others = {word for name in motions for word in words.MOTIONS[name]}
+    names = words.CHARACTERS.keys() - {told.character, "thing"}
+    worn = {word for meaning in words.ACCESSORIES.values() for word in meaning}
+    others |= {word for name in names for word in words.CHARACTERS[name]} - worn
+    second = tuple(dict.fromkeys(word for word in told.known if word in others))
+    if not second:
+        return text, ()
+    return " ".join(word for word in plain(text) if word not in second), second
+
+
+def address(told: Parsed) -> tuple[int, ...]:
+    """Numbers that stand for what a caption says: an address of random numbers of its own."""
+    digest = hashlib.sha256(" ".join(told.known).encode()).digest()
+    return tuple(int.from_bytes(digest[at : at + 4], "big") for at in range(0, 16, 4))
 
 
 def _nouns(found: list[str]) -> tuple[str | None, str | None, str | None]:

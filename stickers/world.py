@@ -120,7 +120,7 @@ def spec_from_caption(text: str, seed: int = 0) -> tuple[Spec, tuple[str, ...]]:
     What it leaves open is chosen by rule or by the seed, so the same call gives the same sticker.
     """
     told = captions.parse(text)
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([seed, 1, *captions.address(told)])
     character = told.character or str(rng.choice(CHARACTERS))
     motion = told.motion or captions.fitting_motion(told)
     spec = Spec(

@@ -139,6 +139,8 @@ def explain(told: Any, out: Out, *, drawn: bool) -> None:
         out.warn(f"words that are not known and were left out: {', '.join(close)}{more}")
     if told.unread:
         out.warn(f"the caption is too long; left out from {told.unread[0]!r} on")
+    if told.second:
+        out.warn(f"one motion and one character at a time; left out: {', '.join(told.second)}")
     if drawn and told.drawn_who:
         out.say(f"no character was named: the seed chose a {told.spec.character}")
     if told.fitted:

@@ -60,15 +60,17 @@ def _flow(out: Path, samples: int, threads: int) -> dict[str, Path]:
     student, bundle, report = out / "student", out / "bundle", out / "report"
     _act(say, 1, "teachers animate, a judge keeps the best, a student learns from them")
     _distil(out, student, threads)
-    _act(say, 2, "the student in int8: ranges from stickers at every noise level")
+    _act(say, 2, "the student in int8: ranges from stickers of the world")
     quantize(student=student, out=out / "quantized")
     _act(say, 3, f"one program, {SIZE} px, in float and in int8; each proved against eager torch")
     source = str(out / "quantized")
-    export(source, out=bundle, to="onnx", precision="fp32,int8", size=str(SIZE))
+    precision, side = "fp32,int8", str(SIZE)
+    export(source, out=bundle, to="onnx", precision=precision, size=side, threads=threads)
     _act(say, 4, "how fast, how large")
-    bench(bundle=bundle, out=report, runtimes="ort,openvino", samples=samples, budget=BUDGET)
+    measured = {"runtimes": "ort,openvino", "samples": samples, "budget": BUDGET}
+    bench(bundle=bundle, out=report, threads=threads, **measured)
     _act(say, 5, "stickers")
-    stickers = _stickers(bundle, out / "stickers", say)
+    stickers = _stickers(bundle, out / "stickers", threads, say)
     picture = _sheet(out, student)
     return {
         "stickers": stickers,
@@ -98,13 +100,14 @@ def _distil(out: Path, student: Path, threads: int) -> None:
     say.say(f"kept {kept['kept']} of {kept['candidates']} candidates (best of each: {shares})")
 
 
-def _stickers(bundle: Path, folder: Path, say: Out) -> Path:
+def _stickers(bundle: Path, folder: Path, threads: int, say: Out) -> Path:
     """One animation a caption."""
     from minuet import media
     from minuet.commands.animate import play, still_of
     from minuet.player import open_player, script
 
-    with open_player(bundle) as player, say.progress("animating", total=len(CAPTIONS)) as step:
+    bar = say.progress("animating", total=len(CAPTIONS))
+    with open_player(bundle, threads=threads) as player, bar as step:
         for seed, caption in enumerate(CAPTIONS):
             told = script(caption, seed)
             still = still_of(told, None, player.size, False, say)

@@ -39,7 +39,9 @@ class Interrupts:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        """Hand Ctrl-C back, unless one came: another would kill the process as it says goodbye."""
+        if not self._count:
+            signal.signal(signal.SIGINT, self._before)
 
     @property
     def exit_code(self) -> int:

@@ -61,15 +61,18 @@ def acts_of(recipe: Recipe) -> list[Act]:
         _training(f"teachers/{name}", stage, "a teacher finds its taste")
         for name, stage in recipe.teachers.items()
     ]
+    draft = [_training("draft", recipe.draft, "learns the world")] if recipe.draft else []
     few = len(recipe.steps.levels) - 1
+    answer = f"{few} step{'s' * (few > 1)}"
     tuned = Stage(size=recipe.student.size, clips=recipe.steps.clips)
     return [
         drawn,
         *base,
         *teachers,
         _asking(recipe),
+        *draft,
         _training("student", recipe.student, "learns the world"),
-        _training("steps", tuned, f"learns from the kept clips, in {few} steps of one pass"),
+        _training("steps", tuned, f"learns from the kept clips, in {answer} of one pass"),
     ]
 
 

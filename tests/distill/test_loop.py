@@ -66,6 +66,19 @@ def test_an_interrupted_run_ends_with_the_same_bits(whole: Trainer, tmp_path: Pa
     assert two.step == STEPS and same(two, whole)
 
 
+def test_an_interrupt_between_steps_loses_none(whole: Trainer, tmp_path: Path) -> None:
+    def pressed(step: int) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(tmp_path, save_seconds=1e9).run(OBJECTIVE, draw, tick=pressed)
+    two = trainer(tmp_path)
+    assert two.resume() and two.step == 4
+    two.run(OBJECTIVE, draw)
+    assert same(two, whole)
+
+
 KILLED = """
 from pathlib import Path
 import sys, torch

@@ -213,18 +213,3 @@ def test_a_sheet_without_labels_is_only_pictures(frames: NDArray[np.uint8]) -> N
 def test_a_sheet_with_too_few_labels_is_a_mistake(frames: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="2 rows with 1 labels"):
         media.sheet([list(frames), list(frames)], ["one"])
-
-
-@pytest.mark.parametrize("suffix", [".png", ".webp"])
-def test_a_picture_is_written_without_loss(
-    tmp_path: Path, frames: NDArray[np.uint8], suffix: str
-) -> None:
-    paper = media.sheet([list(frames)], ["disc"])
-    media.write_picture(tmp_path / f"sheet{suffix}", paper)
-    with Image.open(tmp_path / f"sheet{suffix}") as file:
-        assert np.array_equal(np.asarray(file.convert("RGBA")), paper)
-
-
-def test_a_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"\.png or \.webp"):
-        media.write_picture(tmp_path / "sheet.bmp", np.zeros((2, 2, 4), np.uint8))

@@ -12,7 +12,7 @@ from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.files import write_bytes
 from minuet.contracts.recipe import Recipe, Taste, recipe_from
 from minuet.models.student import load_student
-from minuet.pipeline import Pipeline, read_summary
+from minuet.pipeline import Pipeline, check_stages, read_summary
 from minuet.stickers.motions import MOTIONS
 
 TINY = {
@@ -152,3 +152,50 @@ def test_a_weight_of_no_loss_is_named_before_anything_is_taught(
     wrong = replace(recipe, base=replace(recipe.base, taste=taste))
     with pytest.raises(RequestError, match=r"no loss is called \["):
         Pipeline(wrong, tmp_path, easy_judge, Told()).run()
+
+
+def with_base(**changes: object) -> Recipe:
+    return recipe_from(TINY | {"base": TINY["base"] | changes}, "tiny")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (with_base(size="teacher"), "teachers/one: base is not of size 'demo'"),
+        (with_base(init="shipped:student"), "base: shipped:student is not of size 'demo'"),
+        (with_base(init="shipped:nobody"), "base: init 'shipped:nobody' is neither"),
+        (with_base(size="phone-60m", study=3), "base: size 'phone-60m' finds no parts to study"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused_before_the_first_stage(
+    asked: Recipe, message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        check_stages(asked)
+
+
+def test_any_training_may_begin_with_what_is_shipped() -> None:
+    begun = {"size": "pocket", "init": "shipped:student", "clips": 8}
+    one = {"size": "pocket", "init": "base", "clips": 8}
+    check_stages(recipe_from(TINY | {"base": begun, "teachers": {"one": one}}, "tiny"))
+
+
+def test_what_was_prepared_is_kept_when_the_first_step_is_interrupted(
+    tmp_path: Path, recipe: Recipe
+) -> None:
+    told: list[str] = []
+
+    def press(stage: str, done: int, total: int, note: str) -> None:
+        told.append(stage)
+        if stage == "train student":
+            raise KeyboardInterrupt
+
+    run = Pipeline(recipe, tmp_path, easy_judge, press)
+    run.render()
+    with pytest.raises(KeyboardInterrupt):
+        run.train("student", recipe.student)
+    assert (tmp_path / "student" / "checkpoint.safetensors").exists()
+    assert told.count("rehearse student") == told.count("study student") == 2
+    again = Told()
+    Pipeline(recipe, tmp_path, easy_judge, again).train("student", recipe.student)
+    assert not {"rehearse student", "study student"} & set(again.stages)

@@ -199,7 +199,34 @@ def test_a_caption_that_tells_all_is_left_alone() -> None:
 def test_one_seed_is_one_future_and_seeds_differ() -> None:
     futures = [script("a cat wobbling", seed=seed).caption for seed in range(24)]
     assert futures == [script("a cat wobbling", seed=seed).caption for seed in range(24)]
-    assert len(set(futures)) == 6  # two sides, three amplitudes
+    assert len(set(futures)) == 2  # two sides; how strongly is a person's to say
+    assert {script("a cat wobbling wildly", seed).spec.amplitude for seed in range(4)} == {1.3}
+
+
+def test_captions_of_one_seed_do_not_all_lean_one_way() -> None:
+    who = ("cat", "dog", "pig", "fox", "owl", "bear", "frog", "lion")
+    assert len({script(f"a {one} wobbling").spec.toward for one in who}) == 2
+    said = ("waving", "jumping", "a sad one", "spinning", "in outline style", "sleepy", "nodding")
+    assert len({script(one).spec.character for one in said}) > 2
+
+
+def test_of_two_motions_or_characters_the_first_is_animated_and_the_others_are_told() -> None:
+    told = script("a rabbit jumping and spinning wildly")
+    assert told.second == ("spinning",) and told.spec.motion == "jump"
+    assert captions.parse(told.caption).known == ("rabbit", "jumping", "wildly")
+    told = script("a cat and a dog waving")
+    assert told.second == ("dog",) and told.spec.character == "cat"
+
+
+@pytest.mark.parametrize(
+    "said", ["a sticker of a cat holding a star", "a heart with a heart", "a cat wobbling"]
+)
+def test_what_is_worn_or_held_is_no_second_character(said: str) -> None:
+    assert script(said).second == ()
+
+
+def test_an_apostrophe_makes_no_word() -> None:
+    assert script("the cat\u2019s birthday, don't jump").unknown == ("birthday", "don't")
 
 
 def test_what_the_model_hears_is_what_the_spec_says() -> None:

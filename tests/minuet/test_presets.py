@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from minuet import shipped
 from minuet.contracts.errors import RequestError
 from minuet.presets import MAX_RECIPE_BYTES, preset_names, read_recipe
 
@@ -41,9 +40,10 @@ def test_a_file_gives_the_recipe_it_says(tmp_path: Path) -> None:
     assert (recipe.student.clips, recipe.ensemble.stickers, recipe.seed) == (20, 4, 1)
 
 
-def test_a_shipped_start_becomes_a_folder(tmp_path: Path) -> None:
+def test_a_shipped_start_keeps_its_name(tmp_path: Path) -> None:
+    """A run is the same run where the package lies elsewhere."""
     recipe = read_recipe(written(tmp_path, GOOD))
-    assert Path(recipe.teachers["motion"].init) == shipped.folder() / "teachers" / "motion"
+    assert recipe.teachers["motion"].init == "shipped:teachers/motion"
     assert recipe.student.init == ""
 
 

@@ -8,7 +8,6 @@ import pytest
 from minuet.quantize.scales import (
     Affine,
     affine,
-    bias_codes,
     channel_scales,
     decode,
     encode,
@@ -83,14 +82,6 @@ def test_packing_keeps_each_channel_to_half_a_step(axis: int) -> None:
         step = max(abs(one.min()), abs(one.max())) / 127
         assert packed.scales[channel] == pytest.approx(step)
         assert np.abs(np.take(packed.unpack(), channel, axis) - one).max() <= step * 0.5001
-
-
-def test_a_bias_is_coded_in_the_accumulators_scale() -> None:
-    code, scales = affine(-1, 4), np.array([0.01, 0.002])
-    bias = np.array([0.7, -0.3])
-    codes = bias_codes(bias, code, scales)
-    assert codes.dtype == np.int32
-    assert codes * code.scale * scales == pytest.approx(bias, abs=code.scale * 0.01)
 
 
 def test_torch_rounds_to_the_same_codes() -> None:

@@ -99,3 +99,23 @@ def test_the_third_ends_the_process() -> None:
         [sys.executable, "-I", "-c", STUCK], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (SECOND, "")
+
+
+LEAVING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from minuet.commands.interrupts import INTERRUPTS
+try:
+    with INTERRUPTS:
+        signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    signal.raise_signal(signal.SIGINT)
+    sys.exit(INTERRUPTS.exit_code)
+"""
+
+
+def test_the_second_on_the_way_out_does_not_kill_the_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", LEAVING], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (SECOND, "")
