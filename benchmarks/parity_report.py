@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 from minuet.benchmarks.parity import judge, plain
 from minuet.benchmarks.parity_trajectory import FINAL, SCOPES, Finding
 from minuet.contracts.artifact import VERDICTS, Artifact
-from minuet.contracts.errors import DamagedError, ParityError
 
 PASS, FAIL, NOT_RUN = VERDICTS
-LOOKS = {PASS: ("pass", "✓"), FAIL: ("fail", "✗"), NOT_RUN: ("soft", "-")}
+SIGNS = {PASS: "✓", FAIL: "✗", NOT_RUN: "-"}
 SCHEMA = 1
 Key = tuple[str, str, int, str]  # scope, component, step, output
 
@@ -34,7 +32,7 @@ class Cell:
             raise ValueError(f"verdict {self.verdict!r} is not one of {VERDICTS}")
 
     def __str__(self) -> str:
-        sign = LOOKS[self.verdict][1]
+        sign = SIGNS[self.verdict]
         if self.db is None or self.needed_db is None:
             return sign
         return f"{sign} {self.db:.1f} {'≥' if self.verdict == PASS else '<'} {self.needed_db:.1f}"
@@ -49,6 +47,7 @@ class Column:
     runtime: str
     version: str = ""  # of the library that did the work
     refusal: str = ""  # why none of it was run
+    missed: str = ""  # where some of it was run: what was not, and why
     divergence: str = ""  # the first layer that differs, where one was looked for
     unseen: str = ""  # why nothing inside it was compared, where that was asked for
     second: bool = False  # a second opinion: where it disagrees, only it is unfit for the file
@@ -104,54 +103,27 @@ class ParityReport:
         )
         return [one for one in cells if one[2].verdict == FAIL]
 
-    def insist(self) -> None:
-        """Stop where a backend runs another model.
-
-        Raises:
-            ParityError: the first failure, how many there are, and where it begins if known.
-        """
-        if not (failures := self.failures):
-            return
-        row, column, cell = failures[0]
-        where = f" {column.divergence}" if column.divergence else ""
-        raise ParityError(
-            f"{self.subject}: {column.name} is not the same model: {row.name}, {cell.reason} "
-            f"({len(failures)} failed in all).{where}"
-        )
-
     def to_json(self) -> dict[str, Any]:
         """A plain value."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Any, where: str) -> ParityReport:
-        """The reverse of to_json.
-
-        Raises:
-            DamagedError: not such a report, or a newer one.
-        """
-        try:
-            if value["schema"] != SCHEMA:
-                raise ValueError(f"schema {value['schema']!r}, this minuet reads {SCHEMA}")
-            rows = tuple(
-                Row(**row | {"cells": {k: Cell(**v) for k, v in row["cells"].items()}})
-                for row in value["rows"]
-            )
-            columns = tuple(Column(**column) for column in value["columns"])
-            return cls(**value | {"rows": rows, "columns": columns})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DamagedError(f"{where}: not a parity report ({error!r}).") from error
 
 
 def side_by_side(
     subject: str, oracle: str, found: Mapping[Column, Iterable[Finding]]
 ) -> ParityReport:
-    """Every backend's findings in one table; a backend without any is a column of its refusal."""
+    """Every backend's findings in one table; a backend without any is a column of its refusal.
+
+    Raises:
+        ValueError: a backend has two findings for one place.
+    """
     cells: dict[Key, dict[str, Cell]] = {}
     for column, findings in found.items():
         for one in findings:
             key = one.scope, one.component, one.step, one.output
-            cells.setdefault(key, {})[column.name] = judged(column, one)
+            row = cells.setdefault(key, {})
+            if column.name in row:
+                raise ValueError(f"{column.name}: {key} was found twice; one would hide the other")
+            row[column.name] = judged(column, one)
     order = sorted(cells, key=lambda key: SCOPES.index(key[0]))
     rows = (_row(key, cells[key], found) for key in order)
     return ParityReport(subject=subject, oracle=oracle, columns=tuple(found), rows=tuple(rows))
@@ -192,20 +164,11 @@ def table(report: ParityReport) -> tuple[list[str], list[list[str]]]:
     return heads, [[row.name, *(str(row.cells[c.name]) for c in shown)] for row in report.rows]
 
 
-def text(report: ParityReport) -> str:
-    """The table in plain characters, then what failed and what was not run."""
-    heads, body = table(report)
-    heads = [head.replace("\n", " ") for head in heads]
-    widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in [heads, *body]]
-    return "\n".join([f"{report.subject} against {report.oracle}", *lines, *notes(report)])
-
-
 def notes(report: ParityReport) -> list[str]:
     """What failed and why, where it begins, what was not looked at, what was not run."""
     where = [f"{c.name}: {c.divergence}" for c in report.columns if c.divergence]
     unseen = [f"not seen inside: {c.name}: {c.unseen}" for c in report.columns if c.unseen]
-    absent = [f"not run: {c.name}: {c.refusal}" for c in report.columns if c.refusal]
+    absent = [f"not run: {c.name}: {why}" for c in report.columns if (why := c.refusal or c.missed)]
     return [*_refusals(report), *where, *unseen, *absent]
 
 
@@ -218,26 +181,3 @@ def _refusals(report: ParityReport) -> Iterator[str]:
         word = "unfit" if column.second else "fail"
         others = f" (and {len(more)} more)" if more else ""
         yield f"{word}: {name}, {row.name}: {cell.reason}{others}"
-
-
-def html_table(report: ParityReport) -> str:
-    """The same as HTML, in the classes of page_style."""
-    heads = "".join(f"<th>{_escaped(column.name)}</th>" for column in report.columns)
-    rows = "".join(
-        f"<tr><td>{_escaped(row.name)}</td>"
-        + "".join(_cell(row.cells[column.name]) for column in report.columns)
-        + "</tr>"
-        for row in report.rows
-    )
-    told = "".join(f'<p class="soft">{_escaped(note)}</p>' for note in notes(report))
-    body = f"<table><thead><tr><th></th>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<div class="scroll">{body}</div>{told}'
-
-
-def _cell(cell: Cell) -> str:
-    kind, _ = LOOKS[cell.verdict]
-    return f'<td class="{kind}" title="{_escaped(cell.reason)}">{_escaped(cell)}</td>'
-
-
-def _escaped(value: object) -> str:
-    return html.escape(str(value), quote=True)

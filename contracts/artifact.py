@@ -1,4 +1,8 @@
-"""An exported file and the bundle that an app ships: the manifest, its schema, its proofs."""
+"""An exported file and the bundle that an app ships: the manifest, its schema, its proofs.
+
+A reader refuses fields that it does not know: every new field raises the schema. A reader takes
+every schema up to its own, for ever.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -8,7 +12,7 @@ from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.records import record
 from minuet.contracts.tensors import Signature
 
-SCHEMA = 2  # raised when an older minuet could misread a bundle; all older ones are read
+SCHEMA = 2  # raised with every new field and every change of meaning
 TARGETS = ("onnx", "executorch", "coreml", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 VERDICTS = ("pass", "fail", "not run")
@@ -121,12 +125,12 @@ class Manifest:
         schema = rows.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise DamagedError(
-                f"{where}: written by a newer minuet (schema {schema}, this one reads {SCHEMA}); "
-                "upgrade minuet."
+                f"{where}: written by a newer minuet (schema {schema!s:.20}, this one reads "
+                f"{SCHEMA}); upgrade minuet."
             )
         try:
             if type(schema) is not int or schema < 1:
-                raise ValueError(f"schema {schema!r}")
+                raise ValueError(f"schema {schema!r:.40}")
             found: Manifest = record(cls, _UPGRADES.get(schema, dict)(rows) | {"schema": SCHEMA})
         except ValueError as error:
             raise DamagedError(f"{where}: damaged manifest ({error}); export again.") from error

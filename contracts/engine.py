@@ -27,7 +27,7 @@ LIBRARIES = {
     "tensorrt": ("tensorrt",),
 }
 MAX_RECORD_BYTES = 1 << 16
-MAX_CACHE_BYTES = 1 << 30
+MAX_CACHE_BYTES = 4 << 30  # of one: kernels, an engine that was built here
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -78,6 +78,15 @@ class Record:
     version: str
     devices: tuple[str, ...]  # compute capabilities, e.g. SM86
 
+    def misfit(self, library: Library, device: str = "") -> Refusal | None:
+        """None where it is for this library, and for this device if one is named."""
+        if (self.library, self.version) != (library.name, library.version):
+            here = f"{library.name} {library.version}"
+            return Refusal(f"it was built by {self.library} {self.version}, not by {here}")
+        if device and device not in self.devices:
+            return Refusal(f"it was built for {' '.join(self.devices)}, and this GPU is {device}")
+        return None
+
 
 def remember(engine: bytes, library: Library, devices: Sequence[str]) -> Record:
     """Trust an engine that was built just now; on a disk that cannot be written, nothing."""
@@ -96,22 +105,22 @@ def remember(engine: bytes, library: Library, devices: Sequence[str]) -> Record:
 
 def doubt(engine: bytes, library: Library, device: str = "") -> Refusal | None:
     """None where this user built an engine with this library, for this device if one is named."""
+    found = recorded(engine)
+    return found if isinstance(found, Refusal) else found.misfit(library, device)
+
+
+def recorded(engine: bytes) -> Record | Refusal:
+    """This user's own record of building an engine, or why there is none that counts."""
     name = hashlib.sha256(engine).hexdigest()
     path = user_folder() / "engines" / f"{name}.json"
     if refusal := _foreign(path.parent) or _foreign(path):
         return refusal
     try:
         row = read_json(path, MAX_RECORD_BYTES)
-        record = Record(**row | {"devices": tuple(row["devices"])})
+        found = Record(**row | {"devices": tuple(row["devices"])})
     except (DamagedError, KeyError, TypeError) as error:
         return Refusal(f"the record of it is damaged ({error})")
-    wanted = name, library.name, library.version
-    if (record.sha256, record.library, record.version) != wanted:
-        here = f"{library.name} {library.version}"
-        return Refusal(f"it was built by {record.library} {record.version}, not by {here}")
-    if device and device not in record.devices:
-        return Refusal(f"it was built for {' '.join(record.devices)}, and this GPU is {device}")
-    return None
+    return found if found.sha256 == name else Refusal("the record of it is of another engine")
 
 
 def user_folder() -> Path:
@@ -140,7 +149,9 @@ def recall(name: str) -> bytes | None:
 
 
 def keep(name: str, data: bytes) -> None:
-    """Leave a cache for the next run; on a disk that cannot be written, nothing."""
+    """Leave a cache for the next run; nothing on a disk that cannot be written, nor too much."""
+    if len(data) > MAX_CACHE_BYTES:
+        return
     with contextlib.suppress(OSError, MinuetError):
         path = private_folder("caches") / name
         write_bytes(path, data)

@@ -4,6 +4,7 @@ MinuetError                 the root; each carries the exit code its command end
     RequestError            what was asked, or what was given, is wrong            (2)
         DamagedError        a file is truncated, tampered with, or from the future (2)
         UntrustedError      code that nobody here vouches for was not run          (2)
+        NotEvaluatedError   an evaluator does not know what a file holds           (2)
     VerdictError            the work was done and the verdict is no                (1)
         ParityError         an artifact is not the same model any more             (1)
         BudgetError         a report is over its budget                            (1)
@@ -30,6 +31,10 @@ class DamagedError(RequestError):
 
 class UntrustedError(RequestError):
     """Code that nobody here vouches for was not run."""
+
+
+class NotEvaluatedError(RequestError):
+    """An evaluator does not know what a file holds, and so says nothing about it."""
 
 
 class VerdictError(MinuetError):

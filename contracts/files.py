@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -14,6 +15,8 @@ from typing import Any, BinaryIO
 from minuet.contracts.errors import DamagedError, RequestError
 
 CHUNK = 1 << 20
+STAGING = ".staging"  # how the name of a folder that is being written ends
+MAX_FILE_BYTES = 64 << 30  # one file of weights: the largest known, T5-XXL in fp32, has 19 GB
 MAX_JSON_BYTES = 16 << 20  # a manifest or report; hostile files claim more
 
 
@@ -155,6 +158,8 @@ def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
 def write_folder(path: Path, *, replace: bool = True) -> Generator[Path]:
     """A temporary neighbour that becomes `path` when the block ends well, and vanishes if not.
 
+    What a process that was killed left of its own is removed when the next one begins.
+
     Raises:
         RequestError: a file or a link is in the way, or a folder that may not be replaced; the
             disk is full, or the place forbidden.
@@ -162,7 +167,8 @@ def write_folder(path: Path, *, replace: bool = True) -> Generator[Path]:
     with disk_errors(path):
         _check_place(path, replace)
         make_folder(path.parent)
-        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=_beside(path)))
+        _clear_abandoned(path)
+        staging, lock = _staging(path)
         try:
             yield staging
             staging.chmod(0o755)
@@ -170,6 +176,48 @@ def write_folder(path: Path, *, replace: bool = True) -> Generator[Path]:
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
+        finally:
+            _release(lock)
+
+
+def _staging(path: Path) -> tuple[Path, int | None]:
+    """A new neighbour and the lock on it, which ends with the process, however that ends."""
+    while True:
+        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=_beside(path), suffix=STAGING))
+        lock = _locked(staging, wait=True)
+        if staging.exists():  # else another process took it for abandoned
+            return staging, lock
+        _release(lock)
+
+
+def _clear_abandoned(path: Path) -> None:
+    """Remove the stagings of `path` on which nobody has a lock any more."""
+    for old in path.parent.glob(f"{glob.escape(_beside(path))}*{STAGING}"):
+        lock = None if old.is_symlink() else _locked(old)
+        if lock is not None:
+            shutil.rmtree(old, ignore_errors=True)
+            _release(lock)
+
+
+def _locked(folder: Path, *, wait: bool = False) -> int | None:
+    """A lock on a folder; None where another process has it, or the system has no such locks."""
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _release(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
 
 
 def _check_place(path: Path, replace: bool) -> None:

@@ -1,5 +1,6 @@
 """JSON from a stranger -> a dataclass whose every field is of the kind that its annotation says."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
@@ -12,7 +13,7 @@ def record(kind: Any, value: Any, name: str = "") -> Any:
     """A JSON value as an annotation has it: a dataclass, X | None, a tuple, a dict, or a scalar.
 
     Fields that have a default may be missing. A number is finite, and a truth value is none. What
-    is annotated as Any is taken as it is.
+    is annotated as Any is taken as it is, if every number in it is finite.
 
     Args:
         name: where the value stands in a larger one, e.g. "runs[0].threads".
@@ -21,7 +22,7 @@ def record(kind: Any, value: Any, name: str = "") -> Any:
         ValueError: names the field that is missing, unknown, or of another kind.
     """
     if kind is Any:
-        return value
+        return _finite(value, name)
     if is_dataclass(kind):
         return _fields(kind, value, name)
     origin, inner = get_origin(kind), get_args(kind)
@@ -65,6 +66,16 @@ def _scalar(kind: Any, value: Any, name: str) -> Any:
     if isinstance(value, bool) or not abs(found) < LARGEST:  # nor is a NaN below anything
         raise ValueError(f"{name} is {_said(value)}, not {wanted}")
     return found
+
+
+def _finite(value: Any, name: str) -> Any:
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, float) and not math.isfinite(one):
+            raise ValueError(f"{name} holds {one!r}, not a number")
+        left += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
+    return value
 
 
 def _is(kind: Any, wanted: str, value: Any, name: str) -> Any:

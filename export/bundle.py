@@ -13,13 +13,20 @@ import numpy as np
 from minuet import __version__
 from minuet.contracts.artifact import MAIN, PRECISIONS, TARGETS, Artifact, FileEntry, Manifest
 from minuet.contracts.errors import DamagedError
-from minuet.contracts.files import contained, read_json, sha256_of, write_bytes, write_json
+from minuet.contracts.files import (
+    MAX_FILE_BYTES,
+    contained,
+    read_json,
+    sha256_of,
+    write_bytes,
+    write_json,
+)
 from minuet.contracts.tensors import Array, Arrays, Signature, TensorSpec
 from minuet.export.files import file_entry
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden"
-MAX_FILE_BYTES = 8 << 30  # one file of a bundle
+MAX_GOLDEN_BYTES = 1 << 30  # all golden tensors together, as they are in memory
 MAX_ELEMENTS = 1 << 31  # one tensor of a signature
 IGNORED = frozenset({".DS_Store", "Thumbs.db"})  # what desktops leave behind
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -77,11 +84,14 @@ def read_golden(bundle: Path, manifest: Manifest, program: str = MAIN) -> tuple[
     Raises:
         DamagedError: unreadable, or not what the signature says.
     """
+    found, signature = _golden_names(manifest, program), manifest.programs[program]
+    return tuple(_read_case(contained(bundle, name), signature, program) for name in found)
+
+
+def _golden_names(manifest: Manifest, program: str) -> list[str]:
     folder = _golden_folder(program)
     names = (file.path for file in manifest.files)
-    found = sorted(name for name in names if name.rpartition("/")[0] == folder)
-    signature = manifest.programs[program]
-    return tuple(_read_case(contained(bundle, name), signature, program) for name in found)
+    return sorted(name for name in names if name.rpartition("/")[0] == folder)
 
 
 def _read_case(path: Path, signature: Signature, program: str) -> Golden:
@@ -165,10 +175,18 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
         (any(row.precision not in PRECISIONS for row in rows), "an unknown precision"),
         (any(not _has_entry(row) for row in rows), "an artifact without its file"),
         (
+            any(not row.entry.startswith(f"{row.folder}/") for row in rows),
+            "an artifact outside the folder of its precision",
+        ),
+        (
             any(not manifest.programs.keys() >= {*row.programs} for row in rows),
             "an unknown program",
         ),
         (not all(map(_sane, manifest.programs.values())), "a signature of impossible shapes"),
+        (
+            _golden_bytes(manifest) > MAX_GOLDEN_BYTES,
+            f"golden cases of more than {MAX_GOLDEN_BYTES >> 30} GiB",
+        ),
     ]
     for found, what in faults:
         if found:
@@ -182,9 +200,21 @@ def _has_entry(row: Artifact) -> bool:
 def _sane(signature: Signature) -> bool:
     shapes = [spec.shape for spec in (*signature.inputs, *signature.outputs)]
     sizes = [size for shape in shapes for size in shape]
-    if not shapes or not all(type(size) is int and size > 0 for size in sizes):
+    if not signature.outputs or not all(type(size) is int and size > 0 for size in sizes):
         return False
     return all(math.prod(shape) <= MAX_ELEMENTS for shape in shapes)
+
+
+def _golden_bytes(manifest: Manifest) -> int:
+    """What all golden cases become once they are read, whatever their files weigh."""
+    return sum(
+        len(_golden_names(manifest, name))
+        * sum(
+            np.dtype(spec.dtype).itemsize * math.prod(spec.shape)
+            for spec in (*signature.inputs, *signature.outputs)
+        )
+        for name, signature in manifest.programs.items()
+    )
 
 
 def _check_file(bundle: Path, entry: FileEntry, check_hashes: bool) -> None:

@@ -308,14 +308,16 @@ def _read(path: Path) -> Any:
 def _steps(function: Any, block: Any) -> Iterator[Step]:
     types = {one.name: _type(one.type) for one in function.inputs}
     free = any(0 in sizes for _, sizes in types.values())
+    operations = list(_walk(block))
+    types |= {one.name: _type(one.type) for inner in _blocks(operations) for one in inner.inputs}
     readers: dict[str, list[str]] = {}
-    for op in block.operations:
+    for op in operations:
         types |= {one.name: _type(one.type) for one in op.outputs}
         for argument in op.inputs.values():
             for one in argument.arguments:
                 readers.setdefault(one.name, []).append(op.type)
-    for op in block.operations:
-        if op.type == "const":
+    for op in operations:
+        if op.type == "const" or not op.outputs:
             continue
         first = {n: a.arguments[0].name for n, a in op.inputs.items() if a.arguments}
         yield Step(
@@ -326,6 +328,18 @@ def _steps(function: Any, block: Any) -> Iterator[Step]:
             readers=tuple(kind for one in op.outputs for kind in readers.get(one.name, ())),
             free=free,
         )
+
+
+def _walk(block: Any) -> Iterator[Any]:
+    """Every operation, those inside conditions and loops included."""
+    for op in block.operations:
+        yield op
+        for inner in op.blocks:
+            yield from _walk(inner)
+
+
+def _blocks(operations: Iterable[Any]) -> Iterator[Any]:
+    return (inner for op in operations for inner in op.blocks)
 
 
 def _type(spec: Any) -> tuple[int, tuple[int, ...]]:

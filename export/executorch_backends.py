@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from minuet.contracts.errors import Refusal, RequestError
@@ -23,15 +25,22 @@ def partitioners(backend: str) -> list[Any]:
     if refusal := refused(backend):
         raise RequestError(f"backend {backend} was not run: {refusal}.")
     with quiet():
-        return BACKENDS[backend]()
+        try:
+            return BACKENDS[backend]()
+        except (ImportError, OSError, RuntimeError) as error:
+            if backend == "xnnpack":  # it comes with ExecuTorch itself
+                raise
+            said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            raise RequestError(f"backend {backend} was not run: its tools fail: {said}") from error
 
 
 def refused(backend: str) -> Refusal | None:
     """Why a backend's tools cannot work here; None where they can."""
     if backend == "coreml" and not importlib.util.find_spec("coremltools"):
         return Refusal("it needs coremltools; pip install 'minuet[coreml]'")
-    if backend == "qnn" and not importlib.util.find_spec("qti"):
-        return Refusal("it needs Qualcomm's AI Engine Direct SDK, which is not on this machine")
+    # Without it executorch 1.4 downloads an SDK while it is imported, terms of use and all.
+    if backend == "qnn" and not Path(os.environ.get("QNN_SDK_ROOT") or os.devnull).is_dir():
+        return Refusal("it needs Qualcomm's AI Engine Direct SDK; set QNN_SDK_ROOT to its folder")
     return None
 
 

@@ -52,8 +52,6 @@ def graph_from(
                 dynamo=True,
                 optimize=False,  # simplify() does what pays of it
                 opset_version=opset,
-                input_names=list(inputs),
-                output_names=list(outputs),
                 verbose=False,
             )
         except Exception as error:
@@ -61,7 +59,7 @@ def graph_from(
             raise RequestError(f"torch.onnx could not translate the program: {said}") from error
         if made is None:
             raise RequestError("torch.onnx.export gave no model.")
-        return simplify(made.model)
+        return name_edges(simplify(made.model), inputs, outputs)
 
 
 def simplify(model: ir.Model) -> ir.Model:
@@ -85,8 +83,25 @@ def simplify(model: ir.Model) -> ir.Model:
     common.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
     common.RemoveUnusedOpsetsPass()(model)
     common.OutputFixPass()(model)
-    common.NameFixPass()(model)
     return strip(model)
+
+
+def name_edges(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> ir.Model:
+    """Names for a graph's edges, and for all else names that are none of these.
+
+    Not torch's to name: it takes an input that is handed on for the output, and lets neither be
+    named like a weight.
+    """
+    from onnx_ir.passes.common import NameFixPass
+
+    edges = [*model.graph.inputs, *model.graph.outputs]
+    for value, name in zip(edges, [*inputs, *outputs], strict=True):
+        taken = model.graph.initializers.get(name)
+        if taken is not None and taken is not value:
+            taken.name = f"{name}.held"
+        value.name = name
+    NameFixPass()(model)
+    return model
 
 
 def strip(model: ir.Model) -> ir.Model:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Axes: B prompts (two, so that no shape is taken for 1), H, W sides in the network, L tokens.
 BATCH = 2
+PRECISIONS = ("fp32", *WIDTHS)
 CARRIED = ("scheduler", "tokenizer", "tokenizer_2", "tokenizer_3", "feature_extractor")
 # The pipelines of diffusers that optimum.onnxruntime 2.1 has a class for, by their networks.
 PIPELINES = frozenset(
@@ -91,9 +92,13 @@ def write_optimum(
     Batch, sides and number of tokens stay open wherever the network itself leaves them open.
 
     Raises:
-        RequestError: no pipeline, or one that optimum has no class for.
+        RequestError: no pipeline, or one that optimum has no class for; an unknown precision; a
+            place where something else lies.
         DamagedError: components that are missing or do not belong together.
     """
+    if precision not in PRECISIONS:
+        raise RequestError(f"optimum's files are {', '.join(PRECISIONS)}, not {precision}.")
+    _check_place(source, out)
     found = read_folder(source)
     if found.pipeline not in PIPELINES:
         raise RequestError(
@@ -103,6 +108,24 @@ def write_optimum(
     with write_folder(out) as staging:
         _carry(found, staging)
         return tuple(_write(face, staging, precision, inline_bytes) for face in faces_of(pipeline))
+
+
+def _check_place(source: Path, out: Path) -> None:
+    """Refuse to replace anything but what was written here before.
+
+    Raises:
+        RequestError: the source itself, or a folder of something else.
+    """
+    if source.resolve().is_relative_to(out.resolve()):
+        raise RequestError(f"{out}: is or holds the source itself; choose another place.")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    networks = any(out.glob("*/model.onnx")) and (out / "model_index.json").is_file()
+    weights = (path for path in out.rglob("*") if path.suffix in (".safetensors", ".bin"))
+    if not networks or any(weights):
+        raise RequestError(
+            f"{out}: exists and is no folder of --optimum alone; choose another place."
+        )
 
 
 def faces_of(pipeline: Any) -> Iterator[Face]:

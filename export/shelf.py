@@ -1,11 +1,13 @@
 """Program, options and versions -> a key; finished artifacts wait under it beside the bundle.
 
 An interrupted export goes on where it was, and a repeated one takes what it made before; whatever
-could change a file changes the key, so nothing stale is ever taken.
+could change a file changes the key, so nothing stale is ever taken. Which files belong to a key is
+noted among what minuet keeps for this user, so that nothing of a stranger's is taken either.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -19,17 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from minuet import __version__
-from minuet.contracts.artifact import MAIN, Artifact, FileEntry
+from minuet.contracts.artifact import MAIN, Artifact
+from minuet.contracts.engine import keep, recall
 from minuet.contracts.errors import DamagedError
-from minuet.contracts.files import contained, read_json, sha256_of, write_folder, write_json
+from minuet.contracts.files import contained, sha256_of, write_folder
+from minuet.contracts.records import record
 from minuet.export.bundle import load_bundle
 from minuet.export.capture import Program
 
-ABOUT = "artifact.json"
+NOTED = 8  # of one key: not every exporter gives the same bytes again
 # Whatever takes part in writing a file.
 LIBRARIES = (
-    *("torch", "torchao", "onnx", "onnxscript", "onnxruntime", "executorch", "coremltools"),
-    *("tensorrt", "tensorrt_rtx_cu13_libs", "numpy"),
+    *("torch", "torchao", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "executorch"),
+    *("coremltools", "tensorrt", "tensorrt_rtx_cu13_libs", "numpy"),
 )
 
 Write = Callable[[Path], Artifact]
@@ -48,12 +52,12 @@ class Shelf:
 
     def artifact(self, key: str, write: Write) -> tuple[Path, Artifact, bool]:
         """An artifact, its root, and whether it had to be written."""
-        if known := self._kept(key) or self._in_bundle(key):
+        if known := self._known(key):
             return (*known, False)
         home = self.folder / key
         with write_folder(home) as staging:
             made = replace(write(staging), key=key)
-            write_json(staging / ABOUT, asdict(made))
+        _note(made)
         return home, made, True
 
     def forget(self, key: str) -> None:
@@ -66,26 +70,30 @@ class Shelf:
         """The bundle is whole: nothing waits any more."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _kept(self, key: str) -> tuple[Path, Artifact] | None:
-        home = self.folder / key
-        try:
-            row = read_json(home / ABOUT)
-            files = tuple(FileEntry(**file) for file in row.pop("files"))
-            artifact = Artifact(**row | {"files": files, "parity": ()})
-            return (home, artifact) if _whole(home, artifact) else None
-        except (DamagedError, KeyError, TypeError, AttributeError):
+    def _known(self, key: str) -> tuple[Path, Artifact] | None:
+        """What this user made before: it waits here, or the bundle to be replaced holds it."""
+        if not (made := noted(key)):
             return None
-
-    def _in_bundle(self, key: str) -> tuple[Path, Artifact] | None:
-        """The bundle that is about to be replaced may hold it."""
-        try:
+        places = [(self.folder / key, one) for one in made]
+        with contextlib.suppress(DamagedError):
             rows = load_bundle(self.bundle, check_hashes=False).artifacts
-        except DamagedError:
-            return None
-        for row in rows:
-            if row.key == key and _whole(self.bundle, row):
-                return self.bundle, replace(row, parity=())
-        return None
+            there = [row.component for row in rows if row.key == key]
+            places += [(self.bundle, moved(one, name)) for name in there for one in made]
+        return next((place for place in places if _whole(*place)), None)
+
+
+def noted(key: str) -> tuple[Artifact, ...]:
+    """What this user's own exports made for a key, the latest first; nothing if that is damaged."""
+    try:
+        rows: list[Any] = json.loads(recall(f"{key}.artifacts") or b"[]")
+        return tuple(record(Artifact, row) for row in rows)
+    except (ValueError, RecursionError, TypeError):
+        return ()
+
+
+def _note(made: Artifact) -> None:
+    rows = [asdict(one) for one in (made, *noted(made.key))]
+    keep(f"{made.key}.artifacts", json.dumps(rows[:NOTED]).encode())
 
 
 def key_of(
@@ -101,6 +109,7 @@ def key_of(
         "target": target,
         "precision": precision,
         "options": {name: _told(value) for name, value in sorted(options.items())},
+        "inputs": _inputs_sha256(program) if "inspect" in options else "",
         "versions": _versions(),
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
@@ -124,16 +133,32 @@ def program_sha256(program: Program) -> str:
     return digest.hexdigest()
 
 
+def _inputs_sha256(program: Program) -> str:
+    """Of the examples: who runs them may find something else in others."""
+    digest = hashlib.sha256()
+    for spec, value in zip(program.signature.inputs, program.inputs, strict=True):
+        digest.update(f"{spec.name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(_bytes(value))
+    return digest.hexdigest()
+
+
 def place(artifact: Artifact, root: Path, bundle: Path, component: str) -> Artifact:
     """An artifact's files in a bundle: below target-precision, components in folders of it."""
-    names = {file.path: _moved(file.path, artifact, component) for file in artifact.files}
-    for old, new in names.items():
-        _link(contained(root, old), bundle / new)
+    placed = moved(artifact, component)
+    for old, new in zip(artifact.files, placed.files, strict=True):
+        _link(contained(root, old.path), bundle / new.path)
+    return placed
+
+
+def moved(artifact: Artifact, component: str) -> Artifact:
+    """The same files under the paths that they have as a component of a bundle."""
     return replace(
         artifact,
         component=component,
         entry=_moved(artifact.entry, artifact, component),
-        files=tuple(replace(file, path=names[file.path]) for file in artifact.files),
+        files=tuple(
+            replace(file, path=_moved(file.path, artifact, component)) for file in artifact.files
+        ),
     )
 
 
@@ -152,7 +177,10 @@ def _link(old: Path, new: Path) -> None:
 
 
 def _whole(root: Path, artifact: Artifact) -> bool:
-    paths = [(contained(root, file.path), file) for file in artifact.files]
+    try:
+        paths = [(contained(root, file.path), file) for file in artifact.files]
+    except DamagedError:
+        return False
     return all(path.is_file() and sha256_of(path) == file.sha256 for path, file in paths)
 
 
@@ -164,15 +192,16 @@ def _bytes(tensor: Any) -> Any:
 
 
 def _told(value: Any) -> Any:
-    """An option as text that changes with it; of a function, its code."""
+    """An option as text that changes with it; of a function, the code of its package."""
     if callable(value):
         source = inspect.getsourcefile(value)
-        return [value.__qualname__, sha256_of(Path(source)) if source else ""]
+        return [value.__qualname__, _code(Path(source).parent) if source else ""]
     return value if isinstance(value, int | float | str | bool | None) else repr(value)
 
 
 def _versions() -> dict[str, str]:
-    found = {"minuet": __version__, "export": _own_code()}
+    # The exporters themselves: a mended one must not take what a broken one left.
+    found = {"minuet": __version__, "export": _code(Path(__file__).parent)}
     for name in LIBRARIES:
         try:
             found[name] = version(name)
@@ -182,9 +211,9 @@ def _versions() -> dict[str, str]:
 
 
 @functools.cache
-def _own_code() -> str:
-    """The exporters themselves: a mended one must not take what a broken one left."""
+def _code(folder: Path) -> str:
+    """Of every module in a package's folder."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

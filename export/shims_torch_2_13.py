@@ -8,6 +8,8 @@ import functools
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from minuet.export.quiet import quiet
+
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
@@ -102,6 +104,7 @@ def _translated(opset: int) -> frozenset[Any]:
         from torch.onnx._internal.exporter._decomp import get_onnx_implemented_overloads
         from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-        return frozenset(get_onnx_implemented_overloads(ONNXRegistry.from_torchlib(opset)))
+        with quiet():  # of torchvision's operators, where that is not installed
+            return frozenset(get_onnx_implemented_overloads(ONNXRegistry.from_torchlib(opset)))
     except (ImportError, AttributeError, TypeError):
         return frozenset()

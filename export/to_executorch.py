@@ -16,6 +16,7 @@ from minuet.export.blame import owner
 from minuet.export.capture import Program
 from minuet.export.executorch_backends import MOST_AXES, partitioners
 from minuet.export.executorch_delegation import (
+    KERNEL,
     Delegation,
     delegation,
     insist_on_delegation,
@@ -37,10 +38,11 @@ def export_executorch(
     backend: str = "xnnpack",
     max_fallback: float = 1.0,
 ) -> Artifact:
-    """Write bundle/executorch-<precision>/model.pte, and delegation.json beside it.
+    """Write bundle/executorch-<precision>/model.pte, delegation.json and rewrites.json.
 
     `requires` says how many subgraphs the backend took and which operators it left: these kernels
-    must be linked into the app (a selective build may leave out the rest).
+    must be linked into the app (a selective build may leave out the rest). Where this machine's
+    runtime lacks a backend of the file, `loaded` says that it was not tried.
 
     Args:
         backend: xnnpack, coreml or qnn; XNNPACK takes what the other two leave.
@@ -51,20 +53,26 @@ def export_executorch(
         VerdictError: portable kernels would do more than `max_fallback` of the work.
     """
     started = time.perf_counter()
-    edge = _lower(rewrite(program, "executorch")[0], partitioners(backend))
+    rewritten, log = rewrite(program, "executorch")
+    edge = _lower(rewritten, partitioners(backend))
     table = delegation(edge)
     insist_on_delegation(table, max_fallback)
     _check_axes(edge)
     lowered = _finish(edge)
     path = bundle / f"executorch-{precision}" / "model.pte"
     requires = _requires(backend, table, lowered)
+    absent = lacking(table)
+    if absent:
+        requires["loaded"] = f"not run: the runtime of this machine has no {', '.join(absent)}"
     with writing(path, sync=False) as stream:
         lowered.write_to_file(stream)
         stream.flush()
-        del edge, lowered
+        del rewritten, edge, lowered
         _let_go()
-        _check_loads(Path(stream.name))
+        if not absent:
+            _check_loads(Path(stream.name))
     write_json(path.with_name("delegation.json"), table.to_json())
+    write_json(path.with_name("rewrites.json"), log.to_json())
     return describe(
         bundle,
         target="executorch",
@@ -150,10 +158,21 @@ def delegated(edge: Any) -> Iterator[Node]:
 
 def _let_go() -> None:
     """Free what was lowered: it holds every weight once more, and loading packs them once again."""
+    from executorch.exir.backend.utils import is_same_node
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     FakeTensorMode.cache_clear()  # its keys hold the delegates
+    is_same_node.cache_clear()  # so do these: nodes, and with them their whole graphs
     gc.collect()
+
+
+def lacking(table: Delegation) -> list[str]:
+    """Backends that a program was handed to and that the runtime of this machine is without."""
+    with quiet():
+        from executorch.runtime import Runtime
+
+        here = Runtime.get().backend_registry.registered_backend_names
+    return sorted({row.runs_on for row in table.rows} - {KERNEL, *here})
 
 
 def _check_loads(path: Path) -> None:

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 from minuet.contracts.artifact import Artifact
-from minuet.contracts.engine import installed_library, remember
-from minuet.contracts.errors import MissingBackendError
-from minuet.contracts.files import write_bytes
+from minuet.contracts.engine import Library, doubt, installed_library, keep, recall, remember
+from minuet.contracts.errors import MissingBackendError, RequestError
+from minuet.contracts.files import sha256_of, write_bytes
 from minuet.export.capture import Program
 from minuet.export.files import describe
 from minuet.export.onnx_write import write_onnx
@@ -39,19 +39,22 @@ def export_tensorrt(
 
     Args:
         capability: one or several, e.g. "SM86,SM89": one engine serves all of them, and each
-            further one adds a few kB.
+            further one adds a few kB. The `tensorrt` package has no choice but this machine's.
         strip: leave the weights out of the engine; they are refitted from model.onnx when it is
             opened. Needs a GPU: without one, TensorRT for RTX 1.7 fails in its compiler.
+
+    Raises:
+        RequestError: another capability than this machine's, by a library that has no choice.
     """
     started = time.perf_counter()
     library = installed_library()
+    devices = devices_of(library, capability)
     folder = bundle / f"tensorrt-{precision}"
     model = folder / MODEL
     write_onnx(onnx_graph(program, precision, "tensorrt"), model)
-    devices = tuple(one.strip() for one in capability.split(",")) if library.aims else ()
-    engine = build(library, Order(model=model, capabilities=devices, strip=strip))
+    aim = devices if library.aims else ()
+    engine = build(library, Order(model=model, capabilities=aim, strip=strip))
     write_bytes(folder / ENGINE, engine)
-    devices = devices or (this_device(),)
     remember(engine, library, devices)
     requires = {"library": library.name, "version": library.version, "gpu": " ".join(devices)}
     return describe(
@@ -64,11 +67,34 @@ def export_tensorrt(
     )
 
 
+def devices_of(library: Library, capability: str = CAPABILITY) -> tuple[str, ...]:
+    """What an engine will be for: what is asked, or, of a library without a choice, what is here.
+
+    Raises:
+        RequestError: something else was asked of such a library.
+    """
+    asked = tuple(one.strip() for one in capability.split(","))
+    if library.aims:
+        return asked
+    here = this_device()
+    if capability != CAPABILITY and asked != (here,):
+        raise RequestError(
+            f"{library.name} {library.version} builds for the GPU of this machine, {here}, and not "
+            f"for {capability}; leave --gpu out, or pip install 'minuet[tensorrt]'."
+        )
+    return (here,)
+
+
 def rebuild(model: Path, device: str) -> bytes:
-    """An engine for one device from an ONNX file, recorded as this user's own."""
+    """An engine for one device from an ONNX file, recorded and kept as this user's own."""
     library = installed_library()
+    name = f"{sha256_of(model)}-{device}-{library.name}-{library.version}.engine"
+    known = recall(name)
+    if known and doubt(known, library, device) is None:
+        return known
     engine = build(library, Order(model=model, capabilities=(device,) if library.aims else ()))
     remember(engine, library, (device,))
+    keep(name, engine)
     return engine
 
 

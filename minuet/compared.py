@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minuet.benchmarks.parity import SAME_DB, Difference
 from minuet.benchmarks.parity_report import Column, ParityReport, side_by_side
@@ -38,23 +38,37 @@ def report(subject: str, compared: Iterable[Compared]) -> ParityReport:
 
 def _column(rows: list[Compared]) -> Column:
     artifact, proof = rows[0].artifact, rows[0].proof
-    refused = all(row.proof.parity.verdict == "not run" for row in rows)
+    absent = [row for row in rows if row.proof.parity.verdict == "not run"]
+    refused = len(absent) == len(rows)
+    missed = (f"{row.artifact.component}: {row.proof.parity.reason}" for row in absent)
     return Column(
         target=artifact.target,
         precision=artifact.precision,
         runtime=proof.runtime,
-        version=proof.parity.backend.partition(": ")[2],
+        version=next(filter(None, (_version(row) for row in rows)), ""),
         refusal=proof.parity.reason if refused else "",
+        missed="" if refused else "; ".join(missed),
         divergence=" ".join(filter(None, (row.divergence for row in rows))),
         unseen="" if refused else "; ".join(dict.fromkeys(filter(None, (r.unseen for r in rows)))),
         second=proof.runtime in SECOND_OPINIONS,
     )
 
 
+def _version(row: Compared) -> str:
+    return row.proof.parity.backend.partition(": ")[2]
+
+
 def _findings(rows: list[Compared]) -> Iterator[Finding]:
     for row in rows:
-        yield from row.inside
+        yield from (_owned(one, row.artifact) for one in row.inside)
         yield from _finals(row)
+
+
+def _owned(one: Finding, artifact: Artifact) -> Finding:
+    """A finding inside one of several programs, under that program's name."""
+    if artifact.component == MAIN:
+        return one
+    return replace(one, component="/".join(filter(None, (artifact.component, one.component))))
 
 
 def _finals(row: Compared) -> Iterator[Finding]:

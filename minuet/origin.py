@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minuet.contracts.artifact import Artifact, Manifest
-from minuet.contracts.errors import Refusal, RequestError
+from minuet.contracts.errors import DamagedError, Refusal, RequestError
 from minuet.sources import Source, Wish, read_source
 
 if TYPE_CHECKING:
+    from minuet.export.bundle import Golden
     from minuet.export.capture import Program
 
 
@@ -19,21 +21,56 @@ class Origin:
 
     source: Source
     captured: dict[str, Program] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)
 
     def program(self, artifact: Artifact) -> Program | Refusal:
         """What an artifact was exported from, or why that is not known."""
         if artifact.precision == "int8" and self.source.quantize is None:
             return Refusal("how it was quantized is not known")
-        if artifact.component not in self.captured:
-            part = next(one for one in self.source.parts if one.name == artifact.component)
-            self.captured[artifact.component] = part.program()
-        program = self.captured[artifact.component]
+        program = self._captured(artifact.component)
         if artifact.precision != "int8" or self.source.quantize is None:
             return program
         try:
             return self.source.quantize(program, artifact.target)
         except RequestError as error:  # a folder without a recipe
             return Refusal(str(error))
+
+    def check(self, component: str, cases: Sequence[Golden]) -> None:
+        """Run the program in float32 on the golden inputs, once a component.
+
+        Raises:
+            DamagedError: a case's outputs are not what the program makes of its inputs.
+        """
+        if component not in self.checked:
+            for case in cases:
+                _check_case(self._captured(component), case)
+            self.checked.add(component)
+
+    def _captured(self, component: str) -> Program:
+        if component not in self.captured:
+            part = next(one for one in self.source.parts if one.name == component)
+            self.captured[component] = part.program()
+        return self.captured[component]
+
+
+def _check_case(program: Program, case: Golden) -> None:
+    """Both are float32, so that they differ by no more than float32 may, whatever the program."""
+    import torch
+
+    from minuet.benchmarks.parity import difference
+    from minuet.benchmarks.parity_graph import outputs
+    from minuet.benchmarks.tolerances import LEAST_DB
+
+    told = program.signature
+    given = [torch.from_numpy(case.inputs[spec.name].copy()) for spec in told.inputs]
+    for spec, made in zip(told.outputs, outputs(program.exported, given, "fp32"), strict=True):
+        found = difference(case.outputs[spec.name], made.astype(spec.dtype))
+        if found.fault or found.db < LEAST_DB[found.metric]:
+            raise DamagedError(
+                f"golden case {case.program}/{case.name}: its {spec.name} is not what the source "
+                f"makes of its inputs in float32 ({found}; {LEAST_DB[found.metric]} dB needed); "
+                "export again."
+            )
 
 
 def read_origin(manifest: Manifest, word: str) -> Origin:

@@ -13,7 +13,13 @@ import numpy as np
 from minuet.benchmarks.parity import METRIC, Difference, difference, furthest, judge, not_run
 from minuet.benchmarks.tolerances import EASED_DB, LEAST_DB, NARROW, computed_in
 from minuet.contracts.artifact import Artifact, Parity
-from minuet.contracts.errors import MinuetError, MissingBackendError, UntrustedError
+from minuet.contracts.errors import (
+    DamagedError,
+    MinuetError,
+    MissingBackendError,
+    NotEvaluatedError,
+    UntrustedError,
+)
 from minuet.contracts.runtime import Runtime
 from minuet.contracts.tensors import Arrays, Signature
 from minuet.export.bundle import Golden
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
 # These open another library's file: where they disagree, the file may still be right, and only
 # they are unfit for it. (An int8 file that is 26 dB from float32 elsewhere was 4 dB in one.)
 SECOND_OPINIONS = frozenset({"openvino", "openvino-bf16"})
+# These read the format themselves: where one finds the file damaged, that is its verdict.
+READERS = frozenset({"mil"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +119,7 @@ def prove(
 
     Args:
         others: what else the artifact is: the same network at other sizes. The worst is judged.
-        trusted: whether engines, which are code, may run.
+        trusted: whether engines, which are code, may run without a record of who built them.
         known: the program, where it is at hand; without it the artifact is asked for what it was
             asked for at the export.
     """
@@ -123,8 +131,17 @@ def prove(
             yield _proof(artifact, one.name, made, {})
             continue
         outputs = _judged(artifact, one, made, known)
-        worst = furthest(finding.parity for finding in outputs.values())
+        worst = _recorded([row.parity for row in outputs.values()])
         yield _proof(artifact, one.name, worst, outputs)
+
+
+def _recorded(parities: Sequence[Parity]) -> Parity:
+    """The worst output; with the least that any was asked, since it will be asked of all."""
+    worst = furthest(parities)
+    if worst.verdict == "fail":
+        return worst
+    same = [row.tolerance for row in parities if row.metric == worst.metric]
+    return replace(worst, tolerance=min(one for one in same if one is not None))
 
 
 def _proof(
@@ -228,7 +245,11 @@ def _trusting(runtime: Runtime, trusted: bool) -> Runtime:
 def _run(
     runtime: Runtime, bundle: Path, artifact: Artifact, held: Sequence[Held], threads: int
 ) -> list[Ran] | Parity:
-    """What the runtime gives for each case, or why there is nothing to compare."""
+    """What the runtime gives for each case, or why there is nothing to compare.
+
+    Raises:
+        DamagedError: what lies beside the artifact is not what the manifest says.
+    """
     if refusal := runtime.available():
         return not_run(runtime.name, refusal.reason)
     made = []
@@ -238,10 +259,23 @@ def _run(
             with runtime.open(bundle, row, one.signature, threads=threads) as session:
                 for case in one.cases:
                     made.append(Ran(program=one.name, case=case, outputs=session.run(case.inputs)))
-    except (MissingBackendError, UntrustedError) as error:  # only opening it could tell
-        return not_run(runtime.name, str(error))
+    except (MissingBackendError, UntrustedError, NotEvaluatedError) as error:
+        return not_run(runtime.name, str(error))  # only opening it could tell
+    except DamagedError as error:
+        if runtime.name not in READERS:
+            raise
+        return _broken(runtime, error)
     except MinuetError as error:
-        if runtime.name in SECOND_OPINIONS or runtime.name == "mil":
+        if runtime.name in SECOND_OPINIONS:
             return not_run(runtime.name, str(error))
-        return Parity(verdict="fail", backend=runtime.name, reason=str(error))
+        return _broken(runtime, error)
+    except MemoryError:
+        raise
+    except Exception as error:  # a library, while it runs
+        return _broken(runtime, error)
     return made
+
+
+def _broken(runtime: Runtime, error: Exception) -> Parity:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return Parity(verdict="fail", backend=f"{runtime.name}: {runtime.version()}", reason=reason)

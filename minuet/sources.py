@@ -23,6 +23,16 @@ STUDENT_SIZE = 512  # px
 FAMILY = "models:"  # models:denoiser/pocket, models:autoencoder/f4
 # What an app needs of a pipeline besides its programs; weights and code stay behind.
 KEPT = frozenset({".json", ".txt", ".model"})
+# Files that are taken for a source, and why they are none.
+KINDS = {
+    ".onnx": "an ONNX file, which is exported already; adopt_onnx (see docs/export.md) checks it",
+    ".safetensors": "weights without the network that they are of",
+    ".gguf": "weights without the network that they are of",
+    ".ckpt": "a pickle, which can run code when it is read",
+    ".pt": "a pickle, which can run code when it is read",
+    ".pth": "a pickle, which can run code when it is read",
+    ".py": "code; what is taken is named like a module, with a dot and not a slash",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +48,12 @@ class Wish:
     seed: int = 0
     more: dict[str, Any] = field(default_factory=dict)  # other arguments of a pipeline's call
     local_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size:
+            from minuet.export.sources.record import check_size
+
+            check_size(self.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +91,9 @@ def read_source(word: str, wish: Wish) -> Source:
         from minuet.export.sources.folder import read_folder
 
         read_folder(path)  # says what is missing
+    what = KINDS.get(path.suffix, "a file") if path.exists() else "not there"
     raise RequestError(
-        f"{word}: not there. Name a student's or a diffusers pipeline's folder, "
+        f"{word}: {what}. Name a student's or a diffusers pipeline's folder, "
         f"package.module:factory, or one of {', '.join(families())}."
     )
 
@@ -311,10 +328,12 @@ def _pipeline(path: Path, wish: Wish) -> Source:
 
 def _configurations(path: Path) -> dict[str, bytes]:
     """Tokenizers, scheduler and configurations: what an app needs around the programs."""
+    from minuet.export.sources.weights import is_shard_index
+
     files = (file for file in sorted(path.rglob("*")) if file.suffix in KEPT and file.is_file())
     names = {file.relative_to(path).as_posix(): file for file in files}
     return {
         f"pipeline/{name}": file.read_bytes()
         for name, file in names.items()
-        if not name.endswith(".safetensors.index.json")
+        if not is_shard_index(name)
     }

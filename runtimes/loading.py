@@ -8,7 +8,7 @@ from pathlib import Path
 
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import DamagedError, MinuetError, Refusal, RequestError
-from minuet.contracts.files import contained
+from minuet.contracts.files import contained, sha256_of
 
 
 def installed(module: str, extra: str) -> Refusal | None:
@@ -27,21 +27,32 @@ def library(*packages: str) -> str:
     return packages[0]
 
 
-def refuse_links(path: Path) -> None:
-    """Refuse a model among whose neighbours is a link: weights beside it could be anyone's file.
+def refuse_links(bundle: Path, artifact: Artifact) -> None:
+    """Refuse a model beside which is a link that its manifest does not vouch for by SHA-256.
 
-    ONNX Runtime 1.31 and OpenVINO 2026.4 refuse paths and symbolic links that lead out of the
-    folder; through a hard link both read whatever it is.
+    A model may name any file of its folder as its weights. ONNX Runtime 1.31 and OpenVINO 2026.4
+    refuse paths and symbolic links that lead out of the folder; through a hard link both read
+    whatever it is. Copies by `cp -l`, and packages that uv or conda installed, are hard links too:
+    those are what the manifest says.
 
     Raises:
         DamagedError: naming the link.
     """
-    for file in sorted(path.parent.iterdir()):
-        if file.is_symlink() or (file.is_file() and file.stat().st_nlink > 1):
+    model = contained(bundle, artifact.entry)
+    listed = {contained(bundle, file.path): file.sha256 for file in artifact.files}
+    for file in sorted(model.parent.rglob("*")):
+        if file == model or not _is_link(file):
+            continue
+        if file not in listed or not file.is_file() or sha256_of(file) != listed[file]:
             raise DamagedError(
-                f"{file}: a link beside a model, which would be read as its weights; copy the "
-                "bundle with `cp -rL --no-preserve=links`."
+                f"{file}: a link beside a model, which would be read as its weights, and not the "
+                "file that the manifest describes; copy the bundle with "
+                "`cp -rL --no-preserve=links`."
             )
+
+
+def _is_link(file: Path) -> bool:
+    return file.is_symlink() or (file.is_file() and file.stat().st_nlink > 1)
 
 
 @contextlib.contextmanager

@@ -54,8 +54,8 @@ class OpenVinoRuntime:
         config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": self.precision}
         if threads:
             config["INFERENCE_NUM_THREADS"] = str(threads)
+        refuse_links(bundle, artifact)
         with opened(bundle, artifact, self.version()) as path:
-            refuse_links(path)
             core = openvino.Core()
             compiled = core.compile_model(core.read_model(str(path)), "CPU", config)
         yield OpenVinoSession(compiled.create_infer_request(), signature)

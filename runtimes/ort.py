@@ -91,8 +91,8 @@ class OrtRuntime:
         options.add_session_config_entry(RECORD, "1")
         asked = self._provider()
         order = [(asked, dict(self.options)), *([] if asked == CPU else [(CPU, {})])]
+        refuse_links(bundle, artifact)
         with opened(bundle, artifact, self.version()) as path:
-            refuse_links(path)
             try:
                 session = ort.InferenceSession(str(path), options, providers=order)
             except ort.capi.onnxruntime_pybind11_state.NotImplemented as error:

@@ -14,8 +14,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from minuet.contracts.artifact import Artifact
-from minuet.contracts.engine import Library, doubt, keep, recall
-from minuet.contracts.errors import DamagedError, RequestError, UntrustedError
+from minuet.contracts.engine import Library, Record, keep, recall, recorded
+from minuet.contracts.errors import (
+    DamagedError,
+    MissingBackendError,
+    Refusal,
+    RequestError,
+    UntrustedError,
+)
 from minuet.contracts.files import contained, sha256_of
 
 MODEL = "model.onnx"  # beside the engine: what it was built from
@@ -37,20 +43,34 @@ def trusted_engine(
 
     Raises:
         DamagedError: a file is not the one in the manifest.
-        UntrustedError: nobody vouches for the engine and none can be built in its place.
+        MissingBackendError: it is for another library or GPU, and none can be built in its place.
+        UntrustedError: nobody vouches for it, and none can be built in its place.
     """
     engine = listed(bundle, artifact, artifact.entry).read_bytes()
     _same(artifact, artifact.entry, engine)
-    reason = doubt(engine, library, device)
-    if reason is None or trust.explicit:
+    known = recorded(engine)
+    built = _claimed(artifact) if isinstance(known, Refusal) else known
+    misfit = built.misfit(library, device) if built else None
+    if misfit is None and (trust.explicit or not isinstance(known, Refusal)):
         return engine
     if trust.rebuild:
         model = str(PurePosixPath(artifact.entry).with_name(MODEL))
         return trust.rebuild(listed(bundle, artifact, model), device)
+    if misfit:
+        raise MissingBackendError(f"{artifact.name}: not run: {misfit}.")
     raise UntrustedError(
-        f"{artifact.name}: a TensorRT engine is code that this machine would run, and {reason}. "
-        "Export it here, or, if you trust whoever built it, say --trust-engines."
+        f"{artifact.name}: a TensorRT engine is code that this machine would run, and "
+        f"{known}. Export it here, or, if you trust whoever built it, say --trust-engines."
     )
+
+
+def _claimed(artifact: Artifact) -> Record | None:
+    """What its manifest says an engine is for: enough to refuse it, never to trust it."""
+    told = artifact.requires
+    if not {"library", "version", "gpu"} <= told.keys():
+        return None
+    devices = tuple(told["gpu"].split())
+    return Record(sha256="", library=told["library"], version=told["version"], devices=devices)
 
 
 def listed(bundle: Path, artifact: Artifact, name: str) -> Path:

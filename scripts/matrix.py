@@ -157,9 +157,11 @@ def page(known: Mapping[str, Mapping[str, Cell | None]]) -> str:
     cells = [cell for row in known.values() for cell in row.values() if cell]
     whys = [why for cell in cells for why in cell.values()]
     day = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    every = sum(map(len, known.values()))
     share = (
-        f"Commit {_commit()}, {day}: {whys.count('')} of {len(whys)} programs are green, in "
-        f"{sum(not any(cell.values()) for cell in cells)} of {len(cells)} cells all of them."
+        f"Commit {_commit()}, {day}: {len(cells)} of {every} cells were run; of their {len(whys)} "
+        f"programs {whys.count('')} are green, in "
+        f"{sum(not any(cell.values()) for cell in cells)} cells all of them."
     )
     titles = [f"{target} {PRECISION[target]}<br>({RUNTIMES[target]})" for target in TARGETS]
     table = [f"| pipeline | {' | '.join(titles)} |", f"|---|{'---|' * len(TARGETS)}"]
@@ -172,6 +174,9 @@ def page(known: Mapping[str, Mapping[str, Cell | None]]) -> str:
                 if why:
                     reasons.setdefault((target, why), []).append(f"{name} {program}")
     bad = [f"* {target}, {', '.join(whose)}: {why}" for (target, why), whose in reasons.items()]
+    for target in TARGETS:
+        if absent := [name for name, row in known.items() if not row[target]]:
+            bad.append(f"* {target}, {', '.join(absent)}: not run yet; `make matrix` goes on.")
     return "\n".join(
         [HEAD, share, "", *table, "", "## What is not green, and why\n", *(bad or ["Nothing."]), ""]
     )

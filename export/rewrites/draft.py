@@ -161,6 +161,19 @@ def shape_of(node: Node) -> tuple[int, ...]:
     return tuple(node.meta["val"].shape)
 
 
+def kind_of(node: Node) -> str:
+    """dtype and axes of what a node gives, for each tensor where it gives several."""
+    value: Any = node.meta.get("val")
+    several = isinstance(value, (list, tuple))
+    kinds = (
+        f"{str(one.dtype).removeprefix('torch.')} {tuple(one.shape)}"
+        if hasattr(one, "dtype")
+        else type(one).__name__
+        for one in (value if several else [value])
+    )
+    return ", ".join(kinds)
+
+
 def module_of(node: Node) -> str:
     """The path of the module a node was captured in; "" at the top."""
     stack = node.meta.get("nn_module_stack") or {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from minuet.contracts.errors import Refusal
 from minuet.export.quiet import quiet
-from minuet.export.rewrites.draft import Draft, functional, module_of
+from minuet.export.rewrites.draft import Draft, functional, kind_of, module_of
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -31,7 +31,8 @@ class Rule(ABC):
     """A pattern around one node, a check, a replacement.
 
     The docstring of a rule states what must hold for the output to be equal; `check` refuses
-    wherever that is not known to hold.
+    wherever that is not known to hold. A replacement of another shape or dtype is refused whatever
+    the rule says.
     """
 
     name: str
@@ -65,6 +66,17 @@ class Log:
         """Places that fitted a pattern and failed its check."""
         return tuple(place for place in self.places if place.refusal is not None)
 
+    def to_json(self) -> dict[str, Any]:
+        """A plain value: how often each rule was applied, and why it was not elsewhere."""
+        return {
+            "applied": dict(sorted(self.applied.items())),
+            "refused": [
+                {"rule": one.rule, "module": one.module, "reason": one.refusal.reason}
+                for one in self.places
+                if one.refusal is not None
+            ],
+        }
+
 
 def apply(exported: ExportedProgram, rules: Iterable[Rule]) -> tuple[ExportedProgram, Log]:
     """Each rule in turn, over all nodes in their order.
@@ -87,10 +99,17 @@ def _sweep(rule: Rule, draft: Draft) -> Iterable[Place]:
         match = rule.pattern(node, draft)
         if match is None:
             continue
-        refusal = rule.check(match, draft)
-        if refusal is None:
-            draft.anchor = node
-            made = rule.rewrite(match, draft)
-            node.replace_all_uses_with(made)
-            draft.graph.erase_node(node)  # dead code is not removed where it may draw numbers
+        refusal = rule.check(match, draft) or _replace(node, rule, match, draft)
         yield Place(rule=rule.name, node=node.name, module=module_of(node), refusal=refusal)
+
+
+def _replace(node: Node, rule: Rule, match: Any, draft: Draft) -> Refusal | None:
+    """Put a rule's node in the place of another; or why not, where they differ in kind."""
+    draft.anchor = node
+    made = rule.rewrite(match, draft)
+    wanted, found = kind_of(node), kind_of(made)
+    if wanted != found:
+        return Refusal(f"{node.name}: the rule makes {found} of {wanted}")
+    node.replace_all_uses_with(made)
+    draft.graph.erase_node(node)  # dead code is not removed where it may draw numbers
+    return None

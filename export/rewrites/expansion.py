@@ -128,6 +128,8 @@ def _mixed(node: Node) -> list[int] | None:
     rank = len(shape_of(node)) if hasattr(node.meta.get("val"), "shape") else 0
     if name in LAST:
         return [rank - 1]
+    if name in CONVOLUTIONS and rank != len(shape_of(node.args[1])):  # type: ignore[arg-type]
+        return None  # a single picture: its first axis are channels, not clips
     if name in CHANNELS:
         return list(range(1, rank))
     if name == NORM:

@@ -13,6 +13,7 @@ from minuet.export.rewrites.constants import FoldConstants, RemoveNothing
 from minuet.export.rewrites.engine import Log, Rule, apply
 from minuet.export.rewrites.expansion import DelayExpansion
 from minuet.export.rewrites.norms import FlatGroupNorm
+from minuet.export.rewrites.once import ComputedOnce
 from minuet.export.rewrites.ranks import FoldMoves
 from minuet.export.rewrites.video import FrameConvolutions
 from minuet.export.rewrites.writes import GatherWrites
@@ -22,7 +23,11 @@ Rules = Callable[[], tuple[Rule, ...]]
 
 
 def _common() -> tuple[Rule, ...]:
-    return RemoveNothing(), GatherWrites(), FoldConstants(), OneKey(), DelayExpansion()
+    # Last: a delayed expansion leaves the same projection in every step.
+    return (
+        *(RemoveNothing(), GatherWrites(), FoldConstants(), OneKey(), DelayExpansion()),
+        ComputedOnce(),
+    )
 
 
 RULES: dict[str, Rules] = {

@@ -43,11 +43,11 @@ class TensorOperands(Rule):
         import torch
 
         x, number = match.args
-        value = torch.tensor([number], dtype=match.meta["val"].dtype)
+        value = _number(number, match, draft)
         if str(match.target) == "aten.rsub.Scalar":
-            return draft.call(torch.ops.aten.sub.Tensor, draft.constant(value), x)
+            return draft.call(torch.ops.aten.sub.Tensor, value, x)
         target = BINARY[str(match.target)]
-        return draft.call(getattr(torch.ops.aten, target).Tensor, x, draft.constant(value))
+        return draft.call(getattr(torch.ops.aten, target).Tensor, x, value)
 
 
 BINARY = {
@@ -81,10 +81,7 @@ class TanhGelu(Rule):
 
         aten, (x,) = torch.ops.aten, match.args
         slope = 2 * math.sqrt(2 / math.pi)
-        first, third = (
-            draft.constant(torch.tensor([one], dtype=match.meta["val"].dtype))
-            for one in (slope, slope * 0.044715)
-        )
+        first, third = (_number(one, match, draft) for one in (slope, slope * 0.044715))
         bent = draft.call(aten.mul.Tensor, draft.call(aten.mul.Tensor, x, x), third)
         twice = draft.call(aten.mul.Tensor, x, draft.call(aten.add.Tensor, bent, first))
         return draft.call(aten.mul.Tensor, x, draft.call(aten.sigmoid.default, twice))
@@ -149,6 +146,14 @@ def _one_row(node: Node) -> bool:
     if str(node.target) != "aten.select.int":
         return True
     return shape_of(node.args[0])[node.args[1]] == 1  # type: ignore[arg-type,index]
+
+
+def _number(number: Any, beside: Node, draft: Draft) -> Node:
+    """A constant of a node's dtype that leaves its shape as it is: of one axis, or of none."""
+    import torch
+
+    axes = (1,) * min(1, len(shape_of(beside)))
+    return draft.constant(torch.full(axes, number, dtype=beside.meta["val"].dtype))
 
 
 def _axis(split: Any) -> int:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minuet.contracts.errors import DamagedError, RequestError
-from minuet.contracts.files import contained, read_json, sha256_of
+from minuet.contracts.files import MAX_FILE_BYTES, contained, read_json, sha256_of
+from minuet.export.sources.weights import check_weights
 
 INDEX = "model_index.json"
-PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".msgpack", ".h5"})
 CODE = frozenset({".py", ".pyc", ".so", ".pyd", ".dll"})
-MAX_FILE_BYTES = 64 << 30  # one file of weights
-MAX_HEADER_BYTES = 100 << 20  # of a safetensors file, as the library itself has it
 MAX_FILES = 10_000
 CLASS = re.compile(r"[A-Za-z_]\w{0,99}")
-LIBRARIES = frozenset({"diffusers", "transformers"})
-CONVERT = (
-    'python -c "import torch, safetensors.torch as s; s.save_file({{k: v.contiguous() for k, v in '
-    "torch.load('{name}', map_location='cpu', weights_only=True).items()}}, '{to}')\""
+BY_NAME = "export the module by name: package.module:factory."
+FOREIGN = (
+    "is in neither diffusers nor transformers, so it would take custom code, which is not run; "
+    + BY_NAME
 )
 
 
@@ -59,9 +58,11 @@ def read_folder(path: Path) -> PipelineFolder:
     files = sorted(_files(path))
     _refuse_code(path, files)
     index = read_json(path / INDEX)
+    _refuse_remote(path / INDEX, index)
     pipeline, components = _components(path, index)
-    for name in components:
-        _check_component(path, name, [file for file in files if file.startswith(f"{name}/")])
+    for name, row in components.items():
+        own = [file for file in files if file.startswith(f"{name}/")]
+        _check_component(path, own, _stem(*row))
     digests = [(file, sha256_of(path / file)) for file in files if _counts(file)]
     text = json.dumps(digests)
     return PipelineFolder(
@@ -72,38 +73,27 @@ def read_folder(path: Path) -> PipelineFolder:
     )
 
 
-def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in a safetensors file, from its header."""
-    with path.open("rb") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        if not 2 <= size <= min(MAX_HEADER_BYTES, path.stat().st_size):
-            raise DamagedError(f"{path}: not a safetensors file; get a fresh copy.")
-        try:
-            header = json.loads(stream.read(size))
-            del_meta = {name: row for name, row in header.items() if name != "__metadata__"}
-            return {name: tuple(row["shape"]) for name, row in del_meta.items()}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise DamagedError(f"{path}: damaged header ({error}); get a fresh copy.") from error
-
-
 def _files(root: Path) -> Iterator[str]:
     """Every file, once it is known to lie in the folder itself and to be of a sane size."""
     for count, path in enumerate(root.rglob("*")):
         if count > MAX_FILES:
             raise DamagedError(f"{root}: holds more than {MAX_FILES} files; not a pipeline.")
+        if path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1):
+            raise DamagedError(
+                f"{path}: a link, which may change behind our back; copy the folder with "
+                f"`cp -rL {shlex.quote(str(root))} elsewhere`."
+            )
         name = path.relative_to(root).as_posix()
         contained(root, name)
         if path.is_dir():
             continue
         if not path.is_file():
-            raise DamagedError(f"{path}: neither a file nor a folder; refused.")
-        if path.stat().st_nlink > 1 or path.is_symlink():
-            raise DamagedError(
-                f"{path}: a link, which may change behind our back; copy the folder with "
-                f"`cp -rL --no-preserve=links {root} elsewhere`."
-            )
+            raise DamagedError(f"{path}: neither a file nor a folder; remove it.")
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise DamagedError(f"{path}: larger than {MAX_FILE_BYTES >> 30} GiB; refused.")
+            raise DamagedError(
+                f"{path}: larger than {MAX_FILE_BYTES >> 30} GiB; save it in shards, with "
+                'save_pretrained(folder, max_shard_size="10GB").'
+            )
         yield name
 
 
@@ -112,16 +102,20 @@ def _refuse_code(root: Path, files: list[str]) -> None:
     if code:
         raise RequestError(
             f"{root / code[0]}: code that came with the weights; it is not run. Remove it if the "
-            "classes of diffusers do, or export the module by name: package.module:factory."
+            f"classes of diffusers do, or {BY_NAME}"
         )
 
 
 def _components(path: Path, index: Any) -> tuple[str, dict[str, tuple[str, str]]]:
     name = index.get("_class_name") if isinstance(index, Mapping) else None
     if isinstance(name, list) or (isinstance(index, Mapping) and "custom_pipeline" in index):
-        raise RequestError(f"{path / INDEX}: asks for a custom pipeline, which is code; refused.")
+        raise RequestError(
+            f"{path / INDEX}: asks for a custom pipeline, which is code, and is not run. Name a "
+            f"class of diffusers as _class_name, or {BY_NAME}"
+        )
     if not isinstance(name, str) or not CLASS.fullmatch(name):
         raise DamagedError(f"{path / INDEX}: names no pipeline class; get a fresh copy.")
+    _insist_pipeline(path, name)
     rows = {key: row for key, row in index.items() if isinstance(row, list) and key[:1] != "_"}
     found = {}
     for key, row in rows.items():
@@ -129,7 +123,8 @@ def _components(path: Path, index: Any) -> tuple[str, dict[str, tuple[str, str]]
             continue
         if not CLASS.fullmatch(key) or len(row) != 2 or not all(isinstance(w, str) for w in row):
             raise DamagedError(f"{path / INDEX}: {key!r:.60} is not a component; get a fresh copy.")
-        found[key] = _trusted(path, name, key, (row[0], row[1]))
+        _insist_component(path, key, row[0], row[1])
+        found[key] = (row[0], row[1])
     missing = [key for key in found if not (path / key).is_dir()]
     if missing or not found:
         what = ", ".join(missing) or "any component"
@@ -137,54 +132,69 @@ def _components(path: Path, index: Any) -> tuple[str, dict[str, tuple[str, str]]
     return name, found
 
 
-def _trusted(path: Path, pipeline: str, key: str, row: tuple[str, str]) -> tuple[str, str]:
-    """Refuse a class that is not one of the two libraries' own."""
+def _insist_pipeline(path: Path, name: str) -> None:
     import diffusers
 
-    library, name = row
-    ours = library in LIBRARIES or hasattr(diffusers.pipelines, library)
-    if not ours or not CLASS.fullmatch(name) or not hasattr(diffusers, pipeline):
-        what = f"{pipeline}" if ours else f"{key}: {library}.{name}"
+    found = _named(diffusers, name)
+    if found is None:
+        raise RequestError(f"{path}: {name} {FOREIGN}")
+    if not isinstance(found, type) or not issubclass(found, diffusers.DiffusionPipeline):
         raise RequestError(
-            f"{path}: {what} is in neither diffusers nor transformers, so it would take custom "
-            "code, which is not run. Export the module by name instead: package.module:factory."
+            f"{path / INDEX}: {name} is no pipeline of diffusers; name the class that "
+            "pipeline.save_pretrained(folder) writes there."
         )
-    return row
 
 
-def _check_component(root: Path, name: str, files: list[str]) -> None:
+def _insist_component(path: Path, key: str, library: str, name: str) -> None:
+    """Refuse what is not one of the two libraries' own, or cannot be loaded from a folder."""
+    found = _class(library, name)
+    if found is None:
+        raise RequestError(f"{path}: {key}: {library}.{name} {FOREIGN}")
+    if not isinstance(found, type) or not hasattr(found, "from_pretrained"):
+        raise RequestError(
+            f"{path / INDEX}: {key}: {library}.{name} is no class that from_pretrained loads; "
+            "name the one that pipeline.save_pretrained(folder) writes there."
+        )
+
+
+def _class(library: str, name: str) -> Any:
+    """What the two libraries have of that name; None if nothing."""
+    import diffusers
+    import transformers
+
+    homes = {"diffusers": diffusers, "transformers": transformers}
+    home = homes.get(library) or _named(diffusers.pipelines, library)
+    return _named(home, name) if CLASS.fullmatch(name) else None
+
+
+def _named(home: Any, name: str) -> Any:
+    try:
+        return getattr(home, name, None)
+    except (ImportError, RuntimeError):  # how lazy modules say that they cannot be imported
+        return None
+
+
+def _stem(library: str, name: str) -> str:
+    """What a component's library calls its weights."""
+    import diffusers
+
+    own = issubclass(_class(library, name), diffusers.ModelMixin)
+    return "diffusion_pytorch_model" if own else "model"
+
+
+def _refuse_remote(path: Path, about: Any) -> None:
+    if isinstance(about, Mapping) and {"auto_map", "trust_remote_code"} & set(about):
+        raise RequestError(
+            f"{path}: asks for code that comes with the model (auto_map, trust_remote_code), "
+            f"which is not run. Remove the entry if the libraries' own class does, or {BY_NAME}"
+        )
+
+
+def _check_component(root: Path, files: list[str], stem: str) -> None:
     for file in files:
-        if file.endswith(".json") and Path(file).name.endswith("config.json"):
-            about = read_json(root / file)
-            if isinstance(about, Mapping) and {"auto_map", "trust_remote_code"} & set(about):
-                raise RequestError(
-                    f"{root / file}: asks for code that comes with the model (auto_map, "
-                    "trust_remote_code), which is not run."
-                )
-        if file.endswith(".safetensors.index.json"):
-            _check_shards(root, file)
-    safe = any(file.endswith(".safetensors") for file in files)
-    pickled = [file for file in files if Path(file).suffix in PICKLED]
-    if pickled and not safe:
-        bad = root / pickled[0]
-        command = CONVERT.format(name=bad.name, to=bad.with_suffix(".safetensors").name)
-        raise RequestError(
-            f"{bad}: a pickle, which can run code when it is read; refused. Where you trust it, "
-            f"convert it in a sandbox: {command}"
-        )
-
-
-def _check_shards(root: Path, index: str) -> None:
-    about = read_json(root / index)
-    rows = about.get("weight_map") if isinstance(about, Mapping) else None
-    if not isinstance(rows, Mapping) or not rows:
-        raise DamagedError(f"{root / index}: has no weight_map; get a fresh copy.")
-    folder = (root / index).parent
-    for shard in sorted({str(row) for row in rows.values()}):
-        if not contained(folder, shard).is_file():
-            raise DamagedError(f"{folder / shard}: a shard that is missing; get a whole copy.")
-        if Path(shard).suffix != ".safetensors":
-            raise RequestError(f"{folder / shard}: a shard that is no safetensors file; refused.")
+        if file.endswith("config.json"):
+            _refuse_remote(root / file, read_json(root / file))
+    check_weights(root, files, stem)
 
 
 def _counts(file: str) -> bool:

@@ -7,10 +7,16 @@ from typing import Any
 
 from minuet.contracts.errors import DamagedError
 from minuet.export.quiet import quiet
-from minuet.export.sources.folder import PipelineFolder, shapes_in
+from minuet.export.sources.folder import PipelineFolder
 from minuet.export.sources.fused import fused
 from minuet.export.sources.part import Part
 from minuet.export.sources.record import Request, modules_of, parts_of, recorded
+from minuet.export.sources.weights import shapes_in, variant_of
+
+LACKING = (
+    "is in none of its weight files; the configuration and the weights do not belong together. "
+    "Get a whole copy."
+)
 
 
 def load_pipeline(folder: PipelineFolder) -> Any:
@@ -68,30 +74,55 @@ def whole(folder: PipelineFolder, request: Request) -> tuple[Part, ...]:
 def _variant(folder: PipelineFolder) -> str:
     """fp16 of model.fp16.safetensors, where there is no model.safetensors."""
     for name in folder.components:
-        files = [path.name for path in (folder.path / name).glob("*.safetensors")]
-        middles = {file.split(".")[1] for file in files if file.count(".") > 1}
-        if files and len(middles) == 1 and all(file.count(".") > 1 for file in files):
-            return middles.pop().partition("-")[0]
+        files = list((folder.path / name).glob("*.safetensors"))
+        found = {variant_of(file.name) for file in files}
+        if len(found) == 1 and "" not in found:
+            return found.pop()
     return ""
 
 
 def _check_weights(folder: PipelineFolder, name: str, module: Any) -> None:
-    """Refuse weights that no file holds: a library would have drawn them at random."""
+    """Refuse weights that no file holds: a library would have drawn them at random, or nothing."""
     files = list((folder.path / name).glob("*.safetensors"))
-    held = {key for file in files for key in shapes_in(file)}
-    known: dict[int, list[str]] = {}
+    held = _renamed(module, {key for file in files for key in shapes_in(file)})
+    known: dict[int, list[str]] = {}  # tied weights are one, by several names
     for key, tensor in module.state_dict().items():
         known.setdefault(tensor.data_ptr() or id(tensor), []).append(key)
-    for names in known.values():
-        if not any(_held(key, held) for key in names):
-            raise DamagedError(
-                f"{folder.path / name}: {names[0]} is in none of its weight files; the "
-                "configuration and the weights do not belong together."
-            )
+        if tensor.is_meta:
+            raise DamagedError(f"{folder.path / name}: {key} {LACKING}")
+    groups = list(known.values())
+    lacking = [_lacking(groups, held, *prefix) for prefix in _prefixes(module)]
+    if least := min(lacking, key=len, default=[]):
+        raise DamagedError(f"{folder.path / name}: {least[0]} {LACKING}")
 
 
-def _held(key: str, held: set[str]) -> bool:
-    """Whether a file has a tensor, perhaps below another prefix."""
-    if key in held:
-        return True
-    return any(other.endswith(f".{key}") or key.endswith(f".{other}") for other in held)
+def _renamed(module: Any, held: set[str]) -> set[str]:
+    """The names in files, as diffusers reads those from before it renamed attention's."""
+    rename = getattr(module, "_fix_state_dict_keys_on_load", None)
+    names = dict.fromkeys(held)
+    if rename:
+        rename(names)
+    return set(names)
+
+
+def _prefixes(module: Any) -> tuple[tuple[str, str], ...]:
+    """What a file may have before every name of a module, or lack: (added, left out).
+
+    Of all prefixes transformers knows one a class; weights below another it draws at random.
+    """
+    base = f"{getattr(module, 'base_model_prefix', '')}."
+    return (("", ""), (base, ""), ("", base))
+
+
+def _lacking(
+    groups: Sequence[Sequence[str]], held: set[str], added: str, left_out: str
+) -> list[str]:
+    """The weights of which a file has no name."""
+    return [
+        names[0]
+        for names in groups
+        if not any(
+            name.startswith(left_out) and added + name.removeprefix(left_out) in held
+            for name in names
+        )
+    ]

@@ -42,11 +42,19 @@ class Request:
     more: Mapping[str, Any] = field(default_factory=dict)  # any other argument, by name
 
     def __post_init__(self) -> None:
-        largest = max(self.size or (1,))
-        if min(self.size or (1,)) < 1 or largest > MAX_SIDE:
-            raise RequestError(f"a side is 1 to {MAX_SIDE} px, not {largest}.")
+        check_size(self.size)
         if self.frames is not None and not 1 <= self.frames <= MAX_FRAMES:
             raise RequestError(f"a video has 1 to {MAX_FRAMES} frames, not {self.frames}.")
+
+
+def check_size(size: tuple[int, int] | None) -> None:
+    """Refuse sides that are none.
+
+    Raises:
+        RequestError: with the side.
+    """
+    if wrong := [side for side in size or () if not 1 <= side <= MAX_SIDE]:
+        raise RequestError(f"a side is 1 to {MAX_SIDE} px, not {wrong[0]}.")
 
 
 def arguments(pipeline: Any, request: Request, at: int = 0) -> dict[str, Any]:

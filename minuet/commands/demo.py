@@ -67,8 +67,15 @@ def _flow(out: Path, samples: int, threads: int) -> dict[str, Path]:
     precision, side = "fp32,int8", str(SIZE)
     export(source, out=bundle, to="onnx", precision=precision, size=side, threads=threads)
     _act(say, 4, "how fast, how large")
-    measured = {"runtimes": "ort,openvino", "samples": samples, "budget": BUDGET}
-    bench(bundle=bundle, out=report, threads=threads, **measured)
+    runtimes = "ort,openvino"
+    bench(
+        bundle=bundle,
+        out=report,
+        runtimes=runtimes,
+        samples=samples,
+        threads=threads,
+        budget=BUDGET,
+    )
     _act(say, 5, "stickers")
     stickers = _stickers(bundle, out / "stickers", threads, say)
     picture = _sheet(out, student)

@@ -11,12 +11,16 @@ import typer
 from minuet import coreml
 from minuet.commands.common import Json, Out, Seed, Threads
 from minuet.contracts.artifact import PRECISIONS, Artifact
-from minuet.contracts.errors import MinuetError, MissingBackendError, RequestError
+from minuet.contracts.errors import MinuetError, MissingBackendError, ParityError, RequestError
+from minuet.heard import absent, in_short
+from minuet.optimum import for_optimum
 from minuet.presets import shipped_student
 from minuet.sizes import Sizes, read_sizes
 from minuet.sources import Source, Wish, is_quantized, read_source
 
 MIB = 1 << 20
+TARGETS = "onnx,executorch,coreml,tensorrt"
+GPU = "SM86"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,7 @@ class Job:
 class How:
     """What targets want to know besides the program."""
 
-    gpu: str = "SM86"
+    gpu: str = GPU
     max_fallback: float = 1.0
     ios: int = coreml.LATEST
     units: str = ""
@@ -50,7 +54,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="the bundle to write")] = Path("bundle"),
     to: Annotated[
         str, typer.Option("--to", "--targets", help="onnx, executorch, coreml, tensorrt")
-    ] = "onnx,executorch,coreml,tensorrt",
+    ] = TARGETS,
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, bf16, int8; none: each target's own")
     ] = "",
@@ -77,7 +81,7 @@ def export(
     optimum: Annotated[
         bool, typer.Option("--optimum", help="of a pipeline: no bundle, but what optimum opens")
     ] = False,
-    gpu: Annotated[str, typer.Option(help="TensorRT: the compute capability")] = "SM86",
+    gpu: Annotated[str, typer.Option(help="TensorRT: the compute capability")] = GPU,
     max_fallback: Annotated[
         float, typer.Option(min=0, max=1, help="ExecuTorch: share of work outside the delegate")
     ] = 1.0,
@@ -104,14 +108,33 @@ def export(
 
     All or nothing: where one artifact is not the same model, nothing is written (exit code 1).
     An interrupted export goes on where it was. The same source, seed and versions give the same
-    bytes, TensorRT engines aside.
+    bytes, except for engines of the `tensorrt` package, which times kernels while it builds.
     """
     from minuet.export.sources.record import parse_more
 
     say = Out(json=json)
     word = source or str(shipped_student())
     if optimum:
-        return _for_optimum(word, out, words(precision), say)
+        asked = {
+            "--to": to != TARGETS,
+            "--size": bool(size),
+            "--components": bool(components),
+            "--fused": fused,
+            "--steps": steps is not None,
+            "--frames": frames is not None,
+            "--guidance": guidance is not None,
+            "--set": bool(setting),
+            "--local-code": local_code,
+            "--gpu": gpu != GPU,
+            "--max-fallback": max_fallback != 1,
+            "--ios": ios != coreml.LATEST,
+            "--also": bool(also),
+            "--also-as": also_as != "functions",
+            "--units": bool(units),
+            "--seed": seed != 0,
+            "--threads": threads != 0,
+        }
+        return for_optimum(word, out, words(precision), asked, say)
     jobs = plan_jobs(words(to), words(precision), say, quantized=is_quantized(word))
     own = [job.precision for job in jobs if job.target == "coreml"]
     coreml.check(own, ios=ios, units=units, also=also, also_as=also_as)
@@ -134,30 +157,13 @@ def export(
     how = How(gpu=gpu, max_fallback=max_fallback, ios=ios, units=units, sizes=more, threads=threads)
     with say.progress("exporting", total=len(jobs) * len(read.parts)) as step:
         manifest = write(read, jobs, out, how, say=say, step=step)
+    for line in absent(manifest.artifacts):
+        say.say(line)
     total = sum(row.size for row in manifest.artifacts)
     say.finish(
         {"bundle": str(out), "manifest": manifest.to_json()},
         f"{out}: {len(manifest.artifacts)} artifacts, {total / MIB:.1f} MiB. "
         f"Next: minuet verify {out}",
-    )
-
-
-def _for_optimum(word: str, out: Path, precisions: Sequence[str], say: Out) -> None:
-    """ONNX files in the layout and under the names that optimum.onnxruntime opens."""
-    from minuet.export.optimum_layout import write_optimum
-
-    if len(precisions) > 1:
-        raise RequestError(f"--optimum writes one precision at a time, not {len(precisions)}.")
-    if out.exists() and any(out.iterdir()) and not (out / "model_index.json").is_file():
-        raise RequestError(f"{out}: exists and is no pipeline; choose another place.")
-    with say.progress(f"exporting {word}"):
-        written = write_optimum(Path(word), out, *precisions)
-    for row in written:
-        note = f"; fixed: {', '.join(row.fixed)}" if row.fixed else ""
-        say.say(f"{row.folder:<16} {row.bytes / MIB:6.2f} MiB{note}")
-    say.finish(
-        {"pipeline": str(out), "networks": [row.folder for row in written]},
-        f"{out}: {len(written)} networks for optimum.onnxruntime.",
     )
 
 
@@ -289,7 +295,7 @@ def _one(
             others=sizes.held if sizes else (),
             known=Known(part.name, program),
             threads=how.threads,
-            trusted=True,
+            trusted=fresh,
         ),
         *prove_rounded(artifact, program.exported, *case),
     )
@@ -301,11 +307,10 @@ def _one(
                 shelf.forget(key)
         if proof.unfit:
             say.warn(f"{artifact.name} is not for {proof.runtime}: {proof.parity.reason}.")
-    heard = "; ".join(_in_short(proof) for proof in proofs)
     took = f"{artifact.seconds:5.1f} s" if fresh else "as before"
     say.say(
         f"{artifact.name:<16} {artifact.size / MIB:6.2f} MiB  {took}, "
-        f"proved in {time.perf_counter() - started:.1f} s: {heard}"
+        f"proved in {time.perf_counter() - started:.1f} s: {in_short(proofs)}"
     )
     _say_hazards(root, made, say)
     placed = place(made, root, staging, part.name)
@@ -320,7 +325,14 @@ def _refuse(root: Path, artifact: Artifact, program: Any, part: Any, proof: Any,
     """
     from minuet.benchmarks.parity import insist
     from minuet.divergence import where_it_diverges
+    from minuet.export.blame import ADVICE, blame
 
+    reason = proof.parity.reason
+    if not proof.parity.metric and (culprit := blame(program, RequestError(reason))):
+        raise ParityError(
+            f"{artifact.name}: {proof.runtime} cannot run it ({reason}). It is {culprit}. "
+            f"Nothing was written. {ADVICE}"
+        )
     with say.progress(f"{artifact.name} is another model: looking for the first layer that is"):
         inputs = [case.inputs for case in part.cases]
         where = where_it_diverges(program, root, artifact, inputs)
@@ -339,23 +351,22 @@ def _written(program: Any, job: Job, folder: Path, options: dict[str, Any]) -> A
     Raises:
         RequestError: the target cannot hold the program.
     """
-    from minuet.export.blame import ADVICE, blame
+    from minuet.export.blame import explained
     from minuet.export.table import exporter
 
     try:
         return exporter(job.target)(program, folder, job.precision, **options)
     except (KeyboardInterrupt, MissingBackendError, OSError, MemoryError):
         raise
-    except Exception as error:
-        culprit = blame(program, error)
-        if isinstance(error, MinuetError):
-            if culprit and type(error) is RequestError:
-                raise RequestError(f"{error} It is {culprit}. {ADVICE}") from error
+    except RequestError as error:
+        if type(error) is not RequestError:
             raise
-        said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        what = f" because of {culprit}" if culprit else ""
+        raise RequestError(explained(program, error)) from error
+    except MinuetError:
+        raise
+    except Exception as error:
         raise RequestError(
-            f"{job.target} in {job.precision} could not be written{what}: {said}. {ADVICE}"
+            f"{job.target} in {job.precision} could not be written: {explained(program, error)}"
         ) from error
 
 
@@ -377,12 +388,6 @@ def _options(job: Job, how: How) -> dict[str, Any]:
 
         return {"finish": onnx_form.finish}
     return {}
-
-
-def _in_short(proof: Any) -> str:
-    if proof.parity.value is None:
-        return f"{proof.runtime} not run: {proof.parity.reason}"
-    return f"{proof.runtime} {proof.parity.value:.1f} dB"
 
 
 def _check_place(out: Path) -> None:

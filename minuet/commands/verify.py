@@ -33,7 +33,8 @@ def verify(
     Without --source, that is the student that comes with the package.
 
     Exit code 0: all that could be run is the same model. 1: something is not. 2: the bundle is
-    damaged. 4: nothing in it can be run here.
+    damaged, or with --source its golden cases are not the source's. 4: nothing in it can be run
+    here.
     """
     from minuet.compared import Compared, report
     from minuet.export.bundle import load_bundle, read_golden
@@ -57,6 +58,8 @@ def verify(
     with out.progress("running golden cases", total=len(manifest.artifacts)) as step:
         for artifact in manifest.artifacts:
             program = origin.program(artifact) if origin else Refusal("--source was not given")
+            if origin:
+                origin.check(artifact.component, cases[artifact.component])
             proofs = list(
                 _proofs(bundle, manifest, artifact, cases, program, threads, trust_engines)
             )
@@ -165,7 +168,7 @@ def _tell(out: Out, bundle: Path, cases: int, rows: Sequence[Any], table: Any) -
             "report": table.to_json(),
         },
         f"{bundle}: every file is as exported; {len(passed)} of {len(proofs)} comparisons passed, "
-        f"{len(failed)} failed.",
+        f"{len(failed)} failed{_inner(table)}.",
     )
     if bad:
         raise VerdictError(_verdict(bundle, failed, rows, table))
@@ -174,6 +177,14 @@ def _tell(out: Out, bundle: Path, cases: int, rows: Sequence[Any], table: Any) -
             f"{bundle}: nothing in it can be run here; the reasons are above. "
             "pip install onnxruntime runs ONNX artifacts."
         )
+
+
+def _inner(table: Any) -> str:
+    """How many values inside are another model's, though what comes out may not be."""
+    from minuet.benchmarks.parity_trajectory import FINAL
+
+    inside = sum(row.scope != FINAL for row, _, _ in table.failures)
+    return f"; {inside} values inside failed" if inside else ""
 
 
 def _verdict(bundle: Path, failed: Sequence[Any], rows: Sequence[Any], table: Any) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minuet.contracts.errors import RequestError
+from minuet.contracts.errors import NotEvaluatedError, RequestError
 from minuet.runtimes.mil.operations import OPERATIONS, REFUSED
 from minuet.runtimes.mil.package import Block, Operation
 from minuet.runtimes.mil.tensors import TORCH, tensor
@@ -49,7 +49,8 @@ def evaluate(
     """Run a function once; results by name.
 
     Raises:
-        RequestError: an operation is not known, or cannot be computed; named, with its place.
+        NotEvaluatedError: an operation is not known; named, with its place.
+        RequestError: one cannot be computed, or gives another shape than is declared.
     """
     rules = rules or Rules()
     refuse_unknown(function)
@@ -65,11 +66,15 @@ def _given(value: Tensor, declared: Port, rules: Rules) -> Tensor:
 
 
 def refuse_unknown(function: Block) -> None:
-    """Name the operations that are not evaluated before the others are."""
+    """Name the operations that are not evaluated before the others are.
+
+    Raises:
+        NotEvaluatedError: for the first of them.
+    """
     for op in function.walk():
         if op.kind not in OPERATIONS and op.kind not in CONTROL:
             reason = REFUSED.get(op.kind, "is not known to this evaluator")
-            raise RequestError(f"{op.name}: {op.kind!r} {reason}; not run.")
+            raise NotEvaluatedError(f"{op.name}: {op.kind!r} {reason}; not run.")
 
 
 def _run(block: Block, values: Values, rules: Rules) -> list[Tensor]:

@@ -29,12 +29,12 @@ def gather(a: Args) -> Tensor:
 
 
 def _unflattened(x: Tensor, sizes: torch.Size) -> Tensor:
-    return x.reshape(*sizes, *x.shape[1:])
+    return x.reshape((*sizes, *x.shape[1:]))
 
 
 def _gathered(x: Tensor, index: Tensor, axis: int) -> Tensor:
     flat = x.index_select(axis, positive(index, x.shape[axis]).reshape(-1))
-    return flat.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return flat.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
 
 
 def gather_along_axis(a: Args) -> Tensor:

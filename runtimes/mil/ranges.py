@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from minuet.contracts.errors import RequestError
 from minuet.contracts.hazard import Hazard
 from minuet.runtimes.mil.evaluate import Rules, evaluate
-from minuet.runtimes.mil.package import Block, Operation, load_function
+from minuet.runtimes.mil.package import Block, Operation, load_functions
 
 HALF_MAX = 65504.0  # the largest float16
 # Results from which on the engine's own form gives 0, and who measured it: softplus from 10.408
@@ -65,9 +65,18 @@ def _range(op: Operation, result: Tensor) -> Range:
 
 
 def value_hazards(package: Path, inputs: Mapping[str, Tensor]) -> tuple[Hazard, ...]:
-    """What one run in float16 shows; that it could not be run is told as well."""
+    """What one run in float16 shows of every function; that it could not be run is told as well.
+
+    Functions of other sizes are given the same inputs, repeated or cropped; of them only what the
+    default one does not show is told.
+    """
+    found: tuple[Hazard, ...] = ()
     try:
-        return range_hazards(ranges(load_function(package), inputs)[1])
+        for at, (name, function) in enumerate(load_functions(package).items()):
+            seen = {(one.place, one.op) for one in found}
+            rows = [one for one in _shown(function, inputs) if (one.place, one.op) not in seen]
+            told = f", in function {name}" if at else ""
+            found += tuple(replace(one, what=one.what + told) for one in rows)
     except RequestError as error:
         return (
             Hazard(
@@ -77,6 +86,22 @@ def value_hazards(package: Path, inputs: Mapping[str, Tensor]) -> tuple[Hazard, 
                 fix="try it on a device",
             ),
         )
+    return found
+
+
+def _shown(function: Block, inputs: Mapping[str, Tensor]) -> tuple[Hazard, ...]:
+    fitted = {one.name: _fitted(inputs[one.name], one.shape) for one in function.inputs}
+    return range_hazards(ranges(function, fitted)[1])
+
+
+def _fitted(value: Tensor, shape: tuple[int | None, ...]) -> Tensor:
+    """A value repeated or cropped along each axis whose size is another one."""
+    if value.dim() != len(shape):
+        return value
+    for axis, size in enumerate(shape):
+        if size is not None and size != value.shape[axis]:
+            value = value.index_select(axis, torch.arange(size) % value.shape[axis])
+    return value
 
 
 def range_hazards(found: tuple[Range, ...]) -> tuple[Hazard, ...]:

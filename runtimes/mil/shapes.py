@@ -50,7 +50,8 @@ def flatten2d(a: Args) -> Tensor:
 
 
 def concat(a: Args) -> Tensor:
-    parts, axis = several(a["values"]), int(a["axis"])
+    """Scalars become a vector, as sizes do that are put together to a shape."""
+    parts, axis = [one if one.dim() else one[None] for one in several(a["values"])], int(a["axis"])
     if not a.get("interleave", False):
         return torch.cat(parts, axis)
     axis %= parts[0].dim()

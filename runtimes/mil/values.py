@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minuet.contracts.errors import DamagedError
+from minuet.contracts.errors import DamagedError, NotEvaluatedError
 from minuet.contracts.files import contained
 from minuet.contracts.tensors import Array
 
@@ -115,11 +115,12 @@ def port(spec: Any) -> Port:
     """A named value's type.
 
     Raises:
-        DamagedError: not a tensor, or a tensor beyond all bounds.
+        NotEvaluatedError: not a tensor, or one of an unknown element type.
+        DamagedError: a tensor beyond all bounds.
     """
     which = spec.type.WhichOneof("type")
     if which != "tensorType":
-        raise DamagedError(f"{spec.name!r} is a {which}: lists and states are not evaluated")
+        raise NotEvaluatedError(f"{spec.name!r} is a {which}: lists and states are not evaluated")
     return Port(name=spec.name, **_tensor(spec.type.tensorType, spec.name))
 
 
@@ -143,7 +144,9 @@ def constant(spec: Any, folder: Path) -> Constant:
 
 def _tensor(spec: Any, name: str) -> dict[str, Any]:
     if spec.dataType not in TYPES:
-        raise DamagedError(f"{name!r} has element type {spec.dataType}, which is not evaluated")
+        raise NotEvaluatedError(
+            f"{name!r} has element type {spec.dataType}, which is not evaluated"
+        )
     sizes = [
         d.constant.size if d.WhichOneof("dimension") == "constant" else None
         for d in spec.dimensions

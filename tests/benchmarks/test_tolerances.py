@@ -11,7 +11,6 @@ from minuet.benchmarks.parity_graph import depth
 from minuet.benchmarks.tolerances import (
     ARITHMETIC,
     BY_RUNTIME,
-    DEEPEST,
     DEPTHS,
     EASED_DB,
     FLOORS,
@@ -142,10 +141,16 @@ def test_the_least_is_above_what_any_narrower_arithmetic_reaches(metric: str) ->
 
 
 def test_a_bundle_cannot_ask_for_as_little_as_it_likes() -> None:
-    for precision, least in (("fp32", LEAST_DB[SNR]), ("fp16", allowed("fp16", SNR, DEEPEST).db)):
+    eased = {name: allowed(name, SNR).db - EASED_DB for name in ("fp16", "bf16", "int8")}
+    for precision, least in (eased | {"fp32": LEAST_DB[SNR]}).items():
         found = tolerance("onnx", precision, metric=SNR, recorded_db=-200.0)
-        assert found.db == least and "as asked at the export" in found.reason
-    assert tolerance("onnx", "fp32", metric=SNR, recorded_db=150.0) == allowed("fp32", SNR)
+        assert found.db == pytest.approx(least) and "as asked at the export" in found.reason
+
+
+def test_what_was_asked_of_a_shallow_program_is_asked_again() -> None:
+    shallow = allowed("int8", PSNR, DEPTHS[0]).db
+    assert shallow > tolerance("onnx", "int8").db
+    assert tolerance("onnx", "int8", recorded_db=shallow).db == shallow
 
 
 def test_a_runtime_that_computes_in_less_is_asked_for_less() -> None:

@@ -71,6 +71,13 @@ def test_a_newer_schema_is_refused_with_both_numbers() -> None:
         Manifest.from_json(newer, "here")
 
 
+@pytest.mark.parametrize("schema", [10**4000, -(10**4000)])
+def test_a_schema_beyond_all_bounds_is_told_in_short(schema: int) -> None:
+    with pytest.raises(DamagedError) as told:
+        Manifest.from_json(as_read() | {"schema": schema}, "here")
+    assert len(str(told.value)) < 200
+
+
 @pytest.mark.parametrize("value", [None, [], "manifest", 3])
 def test_what_is_no_mapping_is_no_manifest(value: Any) -> None:
     with pytest.raises(DamagedError, match="here: not a bundle manifest"):
@@ -92,6 +99,8 @@ HURTS: dict[str, Callable[[Any], Any]] = {
     "axes that do not fit": lambda m: m["programs"]["main"]["inputs"][0].update(axes="B"),
     "a schema in words": lambda m: m.update(schema="1"),
     "no schema": lambda m: m.pop("schema"),
+    "a sampler without end": lambda m: m.update(sampler={"levels": [1.0, float("inf")]}),
+    "a sampler that is no number": lambda m: m.update(sampler={"at": {"x": float("nan")}}),
 }
 
 

@@ -1,5 +1,6 @@
 """An engine is trusted by this user's own record of building it, and by nothing else."""
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,3 +133,17 @@ def test_without_tensorrt_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingBackendError, match=r"minuet\[tensorrt\]"):
         installed_library()
+
+
+def test_what_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minuet.contracts.engine.MAX_CACHE_BYTES", 3)
+    keep("small", b"abc")
+    keep("large", b"abcd")
+    assert recall("small") == b"abc" and not (user_folder() / "caches/large").exists()
+
+
+def test_a_record_under_another_engines_name_is_none() -> None:
+    remember(ENGINE, RTX, ("SM86",))
+    other = b"planted"
+    record().rename(record().with_name(f"{hashlib.sha256(other).hexdigest()}.json"))
+    assert "of another engine" in reason(engine=other)

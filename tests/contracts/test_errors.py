@@ -8,6 +8,7 @@ CODES = {
     errors.RequestError: 2,
     errors.DamagedError: 2,
     errors.UntrustedError: 2,
+    errors.NotEvaluatedError: 2,
     errors.VerdictError: 1,
     errors.ParityError: 1,
     errors.BudgetError: 1,

@@ -340,3 +340,21 @@ def test_a_file_on_the_way_to_a_place_is_said(tmp_path: Path) -> None:
         with pytest.raises(RequestError, match="a file stands where a folder is needed"):
             write(tmp_path / "photo" / "folder")
     assert (tmp_path / "photo").read_text() == "dear"
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(
+    tmp_path: Path,
+) -> None:
+    abandoned = tmp_path / ".bundle.abcdefgh.staging"
+    abandoned.mkdir()
+    (abandoned / "model").write_text("half")
+    other = tmp_path / ".else.abcdefgh.staging"
+    other.mkdir()
+    with write_folder(tmp_path / "bundle") as first:
+        assert not abandoned.exists() and other.is_dir()
+        with write_folder(tmp_path / "bundle") as second:
+            assert first.is_dir() and second.is_dir()
+            (second / "model").write_text("whole")
+        (first / "model").write_text("later")
+    assert (tmp_path / "bundle/model").read_text() == "later"
+    assert names(tmp_path) == [".else.abcdefgh.staging", "bundle"]

@@ -104,6 +104,20 @@ DAMAGES = {
         lambda b: change(b, lambda m: m["artifacts"][0].update(entry="card.md")),
         "an artifact without its file",
     ),
+    "a precision that is not the folder's": (
+        lambda b: change(b, lambda m: m["artifacts"][0].update(precision="int8")),
+        "outside the folder of its precision",
+    ),
+    "no output": (
+        lambda b: change(b, lambda m: m["programs"]["main"].update(outputs=[])),
+        "impossible shapes",
+    ),
+    "golden cases of gigabytes": (
+        lambda b: change(
+            b, lambda m: m["programs"]["main"]["inputs"][0].update(shape=[1, 4, 1 << 13, 1 << 13])
+        ),
+        "golden cases of more than 1 GiB",
+    ),
     "a file listed twice": (
         lambda b: change(b, lambda m: m["files"].append(m["files"][0])),
         "listed twice",
@@ -199,3 +213,15 @@ def test_there_is_a_golden_bundle_of_every_schema_and_none_is_large() -> None:
         schema = json.loads((path / MANIFEST).read_text())["schema"]
         assert path.name == f"schema-{schema}"
         assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) < 100_000
+
+
+def test_a_file_as_large_as_a_source_may_have_is_taken(bundle: Path) -> None:
+    from minuet.contracts.files import MAX_FILE_BYTES
+
+    assert MAX_FILE_BYTES >= 20e9  # T5-XXL in float32: 19 GB
+    change(bundle, lambda m: m["files"][0].update(bytes=MAX_FILE_BYTES))
+    with pytest.raises(DamagedError, match="truncated or replaced"):
+        load_bundle(bundle)
+    change(bundle, lambda m: m["files"][0].update(bytes=MAX_FILE_BYTES + 1))
+    with pytest.raises(DamagedError, match="claims"):
+        load_bundle(bundle)

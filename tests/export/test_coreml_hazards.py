@@ -133,3 +133,14 @@ def test_a_damaged_model_is_said_to_be_damaged(tmp_path: Path) -> None:
     path.write_bytes(b"\xff" * 64)
     with pytest.raises(DamagedError, match="not a readable model"):
         hazards(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["cond", "while_loop"])
+def test_a_hazard_inside_a_block_is_found(kind: str, tmp_path: Path) -> None:
+    inner = Tensor(name="turn", type="fp16", shape=PICTURE)
+    block = ([inner], [Op(kind="softplus", outputs=[planted("relu").outputs[0]],
+                          inputs={"x": "turn"})], ["planted"])  # fmt: skip
+    out = Tensor(name="out", type="fp16", shape=PICTURE)
+    op = Op(kind=kind, outputs=[out], inputs={"loop_vars": "x"}, blocks=[block, block])
+    (found,) = hazards(write(tmp_path, [X], [op], ["out"]))
+    assert found.op == "softplus" and found.place == "planted" and found.count == 2

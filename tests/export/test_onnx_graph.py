@@ -1,5 +1,8 @@
 """What becomes of a program on its way into ONNX, and what cannot go there is named."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -11,6 +14,7 @@ from minuet.contracts.tensors import Signature, TensorSpec
 from minuet.export.capture import Program, capture
 from minuet.export.onnx_graph import graph_of
 from minuet.export.shims_torch_2_13 import settled, sparing
+from minuet.export.to_onnx import onnx_graph
 
 
 def captured(module: nn.Module) -> Program:
@@ -109,6 +113,62 @@ def test_all_ways_give_the_modules_own_numbers(module: nn.Module) -> None:
     with torch.no_grad():
         expected = module(torch.from_numpy(x))[0].numpy()
     np.testing.assert_allclose(session.run(None, {"x": x})[0], expected, atol=1e-6)
+
+
+class Hands(nn.Module):
+    """Gives what a function makes of two inputs, a layer and a constant."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function, self.layer = function, nn.Linear(4, 4)
+        self.register_buffer("held", torch.arange(8.0).reshape(2, 4))
+
+    def forward(self, x: Tensor, t: Tensor) -> Any:
+        return self.function(self, x, t)
+
+
+EDGES: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "an input": lambda m, x, t: (x.clone(), m.layer(x) + t),
+    "inputs, crossed": lambda m, x, t: (t.clone(), x.clone()),
+    "one input twice": lambda m, x, t: (x.clone(), m.layer(x) + t, x * 1),
+    "one value twice": lambda m, x, t: (y := m.layer(x) + t, y.clone(), y.sin()),
+    "constants": lambda m, x, t: (m.layer(x) + t, m.held.clone(), m.held * 2, m.held.clone()),
+}
+
+
+LIKE_WEIGHTS = ("layer.weight", "held", "layer.bias", "linear")
+
+
+@pytest.mark.parametrize(
+    ("what", "outputs"),
+    [*((what, "abcd") for what in EDGES), *((what, LIKE_WEIGHTS) for what in list(EDGES)[3:])],
+)
+def test_an_output_may_be_an_input_a_constant_or_another_output(
+    what: str, outputs: Sequence[str]
+) -> None:
+    import onnxruntime as ort
+
+    module = Hands(EDGES[what])
+    rng = np.random.default_rng(0)
+    example = {name: rng.random((2, 4), np.float32) for name in "xt"}
+    with torch.no_grad():
+        expected = [one.numpy() for one in module(*map(torch.from_numpy, example.values()))]
+    specs = {
+        name: TensorSpec(name=name, axes="BC", shape=(2, 4), dtype="float32")
+        for name in ("x", "t", *outputs)
+    }
+    names = list(outputs)[: len(expected)]
+    signature = Signature(
+        inputs=(specs["x"], specs["t"]), outputs=tuple(specs[name] for name in names)
+    )
+    model = onnx_graph(capture(module, example, signature))
+    assert [value.name for value in model.graph.inputs] == ["x", "t"]
+    assert [value.name for value in model.graph.outputs] == names
+    session = ort.InferenceSession(
+        ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    for found, wanted in zip(session.run(names, example), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 def test_an_operator_without_an_onnx_form_is_named_with_its_module() -> None:

@@ -66,3 +66,42 @@ def test_a_pipeline_without_a_class_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"has no WanPipeline; export it as a bundle"):
         write_optimum(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pipeline_is_not_replaced_and_least_of_all_the_source(tmp_path: Path) -> None:
+    source, other = tmp_path / "sd", tmp_path / "other"
+    shutil.copytree(pipelines.build("sd"), source)
+    shutil.copytree(source, other)
+    (tmp_path / "link").symlink_to(source)
+    for out, message in (
+        (other, "is no folder of --optimum alone"),
+        (source, "is or holds the source itself"),
+        (tmp_path / "link", "is or holds the source itself"),
+        (tmp_path, "is or holds the source itself"),
+    ):
+        before = sorted(out.rglob("*"))
+        with pytest.raises(RequestError, match=message):
+            write_optimum(source, out)
+        assert sorted(out.rglob("*")) == before
+
+
+def test_weights_beside_networks_of_ours_are_kept(tmp_path: Path) -> None:
+    out = tmp_path / "mixed"
+    (out / "unet").mkdir(parents=True)
+    (out / "model_index.json").write_text("{}")
+    (out / "unet/model.onnx").write_bytes(b"x")
+    for name in ("unet/diffusion_pytorch_model.safetensors", "unet/pytorch_model.bin"):
+        (out / name).write_bytes(b"years of training")
+        with pytest.raises(RequestError, match="is no folder of --optimum alone"):
+            write_optimum(pipelines.build("sd"), out)
+        (out / name).unlink()
+
+
+@pytest.mark.slow
+def test_what_was_written_here_is_replaced(
+    written: tuple[Path, tuple[Written, ...]], tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(written[0], tmp_path / "sd"))
+    (out / "unet/model.onnx").write_bytes(b"old")
+    write_optimum(pipelines.build("sd"), out)
+    assert (out / "unet/model.onnx").read_bytes() == (written[0] / "unet/model.onnx").read_bytes()

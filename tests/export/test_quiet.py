@@ -43,3 +43,22 @@ def test_a_progress_bar_is_drawn_through_the_silence(monkeypatch: pytest.MonkeyP
 def test_errors_pass() -> None:
     with pytest.raises(KeyError), quiet():
         raise KeyError("weight")
+
+
+def test_torch_does_not_tell_what_it_lacks_of_torchvision() -> None:
+    from minuet.export.shims_torch_2_13 import _translated
+
+    heard: list[logging.LogRecord] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record)
+
+    listener = Listener()
+    speaker = logging.getLogger("torch.onnx._internal.exporter._registration")
+    speaker.addHandler(listener)
+    try:
+        assert _translated.__wrapped__(18)
+    finally:
+        speaker.removeHandler(listener)
+    assert heard == []

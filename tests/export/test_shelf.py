@@ -1,5 +1,11 @@
 """What was exported before is taken again only where nothing that it depends on has changed."""
 
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +15,14 @@ import torch
 from torch import nn
 
 from minuet.contracts.artifact import Artifact
+from minuet.contracts.files import write_folder
 from minuet.contracts.tensors import Signature, TensorSpec
 from minuet.export import shelf as shelf_module
-from minuet.export.bundle import seal
+from minuet.export.bundle import load_bundle, seal
 from minuet.export.capture import Program, capture
 from minuet.export.files import describe
 from minuet.export.shelf import Shelf, key_of, place, program_sha256
+from minuet.runtimes.mil.ranges import value_hazards
 
 X = TensorSpec(name="x", axes="BC", shape=(1, 2), dtype="float32")
 Y = replace(X, name="y")
@@ -31,6 +39,15 @@ def program(weight: float = 2.0, kind: Callable[..., torch.Tensor] = torch.add) 
 
     example = {"x": torch.ones(1, 2).numpy()}
     return capture(Small(), example, Signature(inputs=(X,), outputs=(Y,)))
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def note(home: Path, key: str) -> Path:
+    return home / f"state/minuet/caches/{key}.artifacts"
 
 
 class Writer:
@@ -125,9 +142,81 @@ def test_a_file_that_was_changed_meanwhile_is_written_anew(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["{", "[]", '{"files": 3}', "{}", '{"files": [{"path": "../x"}]}'])
 def test_a_broken_note_is_no_artifact(tmp_path: Path, text: str) -> None:
     shelf, write = Shelf(bundle=tmp_path / "bundle"), Writer()
-    root, _, _ = shelf.artifact("k", write)
-    (root / "artifact.json").write_text(text)
+    shelf.artifact("k", write)
+    note(tmp_path, "k").write_text(text)
     assert shelf.artifact("k", write)[2]
+
+
+def test_a_strangers_files_are_not_taken_whatever_their_manifest_says(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    sealed(bundle, "main")
+    note(tmp_path, "k").unlink()  # as on another machine
+    write = Writer("ours")
+    root, artifact, fresh = Shelf(bundle=bundle).artifact("k", write)
+    assert fresh and write.times == 1 and (root / artifact.entry).read_text() == "ours"
+
+
+def test_files_that_are_not_those_on_record_are_not_taken(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    sealed(bundle, "main")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "onnx-fp32/model.onnx").write_text("theirs")
+    told = hashlib.sha256(b"theirs").hexdigest()
+    manifest["artifacts"][0]["files"][0].update(bytes=6, sha256=told)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    assert load_bundle(bundle).artifacts[0].key == "k"
+    assert Shelf(bundle=bundle).artifact("k", Writer())[2]
+
+
+def test_an_export_that_was_killed_goes_on_and_leaves_nothing(tmp_path: Path) -> None:
+    """Its files are links to those that wait: SIGKILL leaves both names."""
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from tests.export.test_shelf import Shelf, Writer, place\n"
+        "from minuet.contracts.files import write_folder\n"
+        "bundle = pathlib.Path(sys.argv[1])\n"
+        "with write_folder(bundle) as staging:\n"
+        "    root, artifact, _ = Shelf(bundle=bundle).artifact('k', Writer())\n"
+        "    place(artifact, root, staging, 'main')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    bundle = tmp_path / "bundle"
+    done = subprocess.run([sys.executable, "-c", code, str(bundle)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len([one for one in tmp_path.iterdir() if one.name.endswith(".staging")]) == 1
+    write = Writer()
+    with write_folder(bundle) as staging:
+        root, artifact, fresh = Shelf(bundle=bundle).artifact("k", write)
+        assert not fresh and (root / artifact.entry).stat().st_nlink == 1
+        place(artifact, root, staging, "main")
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".bundle.parts", "bundle", "state"]
+
+
+def test_two_bundles_of_one_key_are_both_on_record(tmp_path: Path) -> None:
+    """The `tensorrt` package gives other bytes every time."""
+    first, second = (Shelf(bundle=tmp_path / name) for name in ("a", "b"))
+    first.artifact("k", Writer("one"))
+    second.artifact("k", Writer("two"))
+    for shelf, text in ((first, "one"), (second, "two")):
+        root, artifact, fresh = shelf.artifact("k", Writer())
+        assert not fresh and (root / artifact.entry).read_text() == text
+
+
+def test_what_is_run_at_the_export_belongs_to_the_key_with_its_inputs() -> None:
+    one = program()
+    loud = replace(one, inputs=tuple(1e5 * value for value in one.inputs))
+    assert key(one, inspect=value_hazards) != key(loud, inspect=value_hazards)
+    assert key(one) == key(loud)
+
+
+def test_a_change_beside_a_function_changes_the_key(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("import two\n")
+    (tmp_path / "two.py").write_text("number = 1\n")
+    look = types.FunctionType(compile("0", str(tmp_path / "one.py"), "eval"), {})
+    before = key(program(), finish=look)
+    (tmp_path / "two.py").write_text("number = 2\n")
+    shelf_module._code.cache_clear()
+    assert key(program(), finish=look) != before
 
 
 def sealed(bundle: Path, component: str) -> None:
@@ -151,7 +240,7 @@ def test_a_repeated_export_takes_the_files_of_the_bundle_it_replaces(
     bundle, write = tmp_path / "bundle", Writer()
     sealed(bundle, component)
     assert (bundle / f"onnx-fp32/{folder}model.onnx").is_file()
-    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "state"]
     root, artifact, fresh = Shelf(bundle=bundle).artifact("k", write)
     assert not fresh and write.times == 0
     moved = place(artifact, root, tmp_path / "new", component)

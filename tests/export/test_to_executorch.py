@@ -1,10 +1,13 @@
 """ExecuTorch files are reproducible, say what an app must link, and load."""
 
+import gc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from minuet.contracts.errors import RequestError, VerdictError
 from minuet.contracts.files import read_json
@@ -13,6 +16,7 @@ from minuet.export import to_executorch
 from minuet.export.capture import Program, capture
 from minuet.export.quiet import quiet
 from minuet.export.to_executorch import export_executorch
+from tests.export.rewrites.rewriting import Lambda
 
 
 class Small(torch.nn.Module):
@@ -78,6 +82,16 @@ def test_the_table_beside_the_file_adds_up(small: Program, tmp_path: Path) -> No
     assert table["fallback"] == pytest.approx(norm["work"] / total, abs=1e-6)
 
 
+def test_what_was_rewritten_and_what_not_is_kept(tmp_path: Path) -> None:
+    kept = Lambda(lambda x: x.long() * 2 + x * 2)
+    artifact = export_executorch(captured(kept), tmp_path)
+    log = read_json(tmp_path / "executorch-fp32/rewrites.json")
+    assert "executorch-fp32/rewrites.json" in {file.path for file in artifact.files}
+    assert log["applied"]["numbers as tensors"] == 1
+    (refused,) = log["refused"]
+    assert refused["rule"] == "numbers as tensors" and "integers" in refused["reason"]
+
+
 def test_too_much_left_to_portable_kernels_fails(small: Program, tmp_path: Path) -> None:
     with pytest.raises(VerdictError, match=r"native_layer_norm.default x1 \(norm\)"):
         export_executorch(small, tmp_path, max_fallback=0.001)
@@ -122,6 +136,80 @@ def test_a_backend_without_its_tools_was_not_run(small: Program, tmp_path: Path)
         pytest.skip("Qualcomm's tools are here")
     with pytest.raises(RequestError, match="qnn was not run: it needs Qualcomm"):
         export_executorch(small, tmp_path, backend="qnn")
+
+
+def test_an_sdk_that_fails_is_refused_with_what_it_said(
+    small: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QNN_SDK_ROOT", str(tmp_path))  # a folder, and no SDK in it
+    with pytest.raises(RequestError, match=r"qnn was not run: its tools fail: \w+"):
+        export_executorch(small, tmp_path / "out", backend="qnn")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_backend_that_this_runtime_lacks_is_written_and_not_tried(
+    small: Program, tmp_path: Path
+) -> None:
+    pytest.importorskip("coremltools")
+    with quiet():
+        from executorch.runtime import Runtime
+    artifact = export_executorch(small, tmp_path, backend="coreml")
+    table = read_json(tmp_path / "executorch-fp32/delegation.json")
+    assert {row["runs_on"] for row in table["operators"]} == {"CoreMLBackend"}
+    assert (tmp_path / artifact.entry).stat().st_size > 1000
+    if not Runtime.get().backend_registry.is_available("CoreMLBackend"):
+        assert "no CoreMLBackend" in artifact.requires["loaded"]
+
+
+def test_a_backend_that_is_here_is_tried(small: Program, tmp_path: Path) -> None:
+    assert "loaded" not in export_executorch(small, tmp_path).requires
+
+
+def test_nothing_that_was_lowered_is_alive_while_the_file_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds every weight once more."""
+    check, alive = to_executorch._check_loads, list[str]()
+    held = ("NamedDataStoreOutput", "LoweredBackendModule", "EdgeProgramManager", "Cord")
+
+    def living() -> dict[int, str]:
+        gc.collect()
+        found = ((id(one), type(one).__name__) for one in gc.get_objects())
+        return {key: name for key, name in found if name in held}
+
+    before = living()  # of exports that failed, and whose tracebacks are kept
+
+    def counted(path: Path) -> None:
+        alive.extend(name for key, name in living().items() if key not in before)
+        check(path)
+
+    monkeypatch.setattr(to_executorch, "_check_loads", counted)
+    # Two delegates, which are compared with one another: that is what remembers them.
+    module = torch.nn.Sequential(Small(), torch.nn.Conv2d(4, 4, 1), torch.nn.LayerNorm(8))
+    export_executorch(captured(module), tmp_path)
+    assert alive == []
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.stack([1 - x.mean() * 2, x.amin()] * 4) + x,
+        lambda x: torch.stack([F.gelu(x.amax(), approximate="tanh"), x.amin()] * 4) + x,
+    ],
+)
+def test_numbers_beside_a_scalar_leave_it_a_scalar(
+    function: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path
+) -> None:
+    with quiet():
+        from executorch.runtime import Runtime
+
+    image = torch.rand(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    path = tmp_path / export_executorch(captured(Lambda(function)), tmp_path).entry
+    method = Runtime.get().load_program(path).load_method("forward")
+    assert method is not None
+    (found,) = method.execute([image])
+    np.testing.assert_allclose(found.numpy(), function(image).numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("form", ["tanh", "none"])

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from minuet.contracts.engine import doubt, installed_library
+from minuet.contracts.engine import Library, doubt, installed_library
 from minuet.contracts.errors import MissingBackendError, RequestError
 from minuet.contracts.tensors import Signature, TensorSpec
+from minuet.export import to_tensorrt
 from minuet.export.capture import Program, capture
 from minuet.export.tensorrt_build import Order, build, known_capabilities
-from minuet.export.to_tensorrt import export_tensorrt, rebuild, this_device
+from minuet.export.to_tensorrt import devices_of, export_tensorrt, rebuild, this_device
 
 pytest.importorskip("tensorrt_rtx_bindings")
 
@@ -87,9 +88,32 @@ def test_the_same_model_gives_the_same_engine(model: Path) -> None:
     assert first == second
 
 
-def test_a_rebuilt_engine_is_this_users_own(model: Path) -> None:
+def test_a_rebuilt_engine_is_this_users_own_and_built_once(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    orders: list[Order] = []
+
+    def counted(library: Library, order: Order) -> bytes:
+        orders.append(order)
+        return build(library, order)
+
+    monkeypatch.setattr(to_tensorrt, "build", counted)
     engine = rebuild(model, "SM89")
     assert doubt(engine, installed_library(), "SM89") is None
+    assert rebuild(model, "SM89") == engine and len(orders) == 1
+    (kept,) = (tmp_path / "minuet/caches").iterdir()
+    kept.write_bytes(b"planted")  # what is not on record is not taken
+    assert rebuild(model, "SM89") == engine and len(orders) == 2
+
+
+def test_a_library_that_builds_for_its_own_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(to_tensorrt, "this_device", lambda: "SM90")
+    classic = Library(name="tensorrt", version="10.9", trt=object())
+    assert devices_of(classic) == devices_of(classic, "SM90") == ("SM90",)
+    with pytest.raises(RequestError, match=r"tensorrt 10.9 builds for .*SM90, and not for SM89"):
+        devices_of(classic, "SM89")
+    assert devices_of(installed_library(), "SM86, SM89") == ("SM86", "SM89")
 
 
 def test_an_unknown_gpu_is_refused_with_the_known_ones(model: Path) -> None:

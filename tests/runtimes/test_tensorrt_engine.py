@@ -74,6 +74,45 @@ def test_anothers_engine_is_rebuilt_from_its_model(
     assert found == b"model" + device.encode()
 
 
+def claiming(artifact: Artifact, **changes: str) -> Artifact:
+    told = {"library": "tensorrt_rtx", "version": "1.7", "gpu": "SM86 SM89"}
+    return replace(artifact, requires=told | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"gpu": "SM86"}, r"built for SM86, and this GPU is SM90"),
+        ({"version": "1.6", "gpu": "SM90"}, r"built by tensorrt_rtx 1.6, not by tensorrt_rtx 1.7"),
+    ],
+)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_trust_does_not_make_an_engine_fit(
+    tmp_path: Path,
+    artifact: Artifact,
+    library: Library,
+    changes: dict[str, str],
+    reason: str,
+    recorded: bool,
+) -> None:
+    """As at an export for another GPU than this machine's."""
+    theirs = claiming(artifact, **changes)
+    if recorded:
+        built = replace(library, version=theirs.requires["version"])
+        remember(ENGINE, built, theirs.requires["gpu"].split())
+    with pytest.raises(MissingBackendError, match=f"not run: .*{reason}"):
+        trusted_engine(tmp_path, theirs, library, "SM90", Trust(explicit=True))
+    trust = Trust(explicit=True, rebuild=lambda model, device: device.encode())
+    assert trusted_engine(tmp_path, theirs, library, "SM90", trust) == b"SM90"
+
+
+def test_explicit_trust_opens_anothers_that_fits(
+    tmp_path: Path, artifact: Artifact, library: Library
+) -> None:
+    trust = Trust(explicit=True)
+    assert trusted_engine(tmp_path, claiming(artifact), library, "SM89", trust) == ENGINE
+
+
 @pytest.mark.parametrize(("name", "explicit"), [(ENTRY, True), (ENTRY, False), (MODEL, False)])
 def test_trust_does_not_cover_files_that_changed(
     tmp_path: Path, artifact: Artifact, library: Library, name: str, explicit: bool

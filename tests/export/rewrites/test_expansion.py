@@ -47,6 +47,16 @@ def test_a_repeated_picture_is_convolved_once() -> None:
     assert conv.meta["val"].shape[0] == 2
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8)])
+def test_channels_of_a_single_picture_are_no_clips(shape: tuple[int, ...]) -> None:
+    def look(self: nn.Module, x: Tensor) -> Tensor:
+        return self.conv(x.expand(3, 8, 8))  # type: ignore[operator,no-any-return]
+
+    done = rewriting(look, (random(*shape),), DelayExpansion(), conv=nn.Conv2d(3, 4, 3))
+    done.assert_equal(0.0)
+    assert done.log.places == ()
+
+
 def test_a_repetition_within_the_axis_that_is_mixed_is_refused() -> None:
     def mix(self: nn.Module, x: Tensor) -> Tensor:
         return self.layer(x.repeat(1, T))  # type: ignore[operator,no-any-return]

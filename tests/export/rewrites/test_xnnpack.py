@@ -17,6 +17,16 @@ def test_numbers_become_constants_of_the_tensors_dtype() -> None:
     assert {value.dtype for value in done.after.constants.values()} == {torch.float64}
 
 
+def test_scalars_stay_scalars() -> None:
+    def scalars(x: Tensor) -> tuple[Tensor, ...]:
+        bent = torch.nn.functional.gelu(x.mean(), approximate="tanh")
+        return bent, 1 - x.mean() * 2, torch.stack([x.sum() / 4, x.amax()])
+
+    done = rewriting(scalars, (random(2, 3, 4),), TanhGelu(), TensorOperands())
+    done.assert_equal()
+    assert not done.log.refused and done.count("gelu") == 0
+
+
 def test_integers_keep_their_numbers() -> None:
     done = rewriting(lambda x: x.long() * 2.5, (random(3),), TensorOperands())
     (place,) = done.log.refused

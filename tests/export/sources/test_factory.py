@@ -35,6 +35,34 @@ def alone():
 def wrong():
     return Sum(), {"middle": torch.ones(1)}
 
+def failing():
+    raise ValueError("no such checkpoint")
+
+def leaving():
+    raise SystemExit(3)
+
+def needing(path, size=2):
+    return Sum(), torch.ones(2)
+
+class Silent(nn.Module):
+    def forward(self, left):
+        return None
+
+def silent():
+    return Silent(), torch.ones(2)
+
+def narrow():
+    return Sum(), torch.ones(2, dtype=torch.bfloat16)
+
+def complex():
+    return Sum(), (torch.ones(2), torch.ones(2) * 1j)
+
+def shapes():
+    return Sum(), [torch.ones(1, 2), torch.ones(1, 3)]
+
+def constants():
+    return Sum(), [(torch.ones(2), 1), (torch.ones(2), 2)]
+
 value = 3
 """
 
@@ -77,6 +105,14 @@ def test_the_current_folder_is_not_looked_at_unasked(code: str) -> None:
         ("nothing", "gives no example"),
         ("alone", r"gives a Sum; a factory gives \(module, examples\)"),
         ("wrong", "could not be run on its example"),
+        ("failing", "failed with ValueError: no such checkpoint. To see where: python -c 'import"),
+        ("leaving", "failed with SystemExit: 3"),
+        ("needing", "needs path; a factory takes nothing"),
+        ("silent", "its module gives no tensors"),
+        ("narrow", "its module takes bfloat16; golden cases hold float32, .*--precision"),
+        ("complex", "its module takes complex64"),
+        ("shapes", r"example 1 is left float32\[1, 2\], and example 2 is left float32\[1, 3\]"),
+        ("constants", "example 1 is .*right 1, and example 2 is .*right 2"),
     ],
 )
 def test_what_no_factory_gives_is_refused(code: str, factory: str, message: str) -> None:
@@ -92,3 +128,22 @@ def test_the_form_is_module_and_name(word: str) -> None:
 @pytest.mark.parametrize("word", ["a.b", "a:b:c", "/a:b", "a:b()", "a..b:c", "models:a/b", ":a"])
 def test_any_other_form_is_no_factory(word: str) -> None:
     assert not is_factory(word)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import nowhere_at_all", "needs the module nowhere_at_all, which is not installed"),
+        ("import torch; torch.nothing_of_the_sort", "could not be imported: AttributeError"),
+        ("def (", "could not be imported: SyntaxError"),
+        ("raise SystemExit", "could not be imported: SystemExit"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    name = f"broken_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError, match=message):
+        part_from(f"{name}:make", here=True)

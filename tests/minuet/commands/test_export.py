@@ -1,6 +1,8 @@
 """Export writes what it proved, whole or not at all; verify believes nobody."""
 
+import gc
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -311,6 +313,73 @@ def test_what_a_target_cannot_take_is_named_with_its_module(
     done = run("export", "strange_block:make", "--local-code", "--to", "onnx", "-o", "bundle")
     assert done.exit_code == 2, done.output
     assert "aten.special_bessel_j0.default of block (Inner)" in done.output
+    assert done.output.count("bessel_j0") == done.output.count("Rewrite that module") == 1
+    assert not (tmp_path / "bundle").exists()
+
+
+HARD = """
+import torch
+
+class SVD(torch.nn.Module):
+    def forward(self, x):
+        return torch.linalg.svd(x, full_matrices=False)[1]
+
+class FFT(torch.nn.Module):
+    def forward(self, x):
+        return torch.fft.fft(x).real
+
+class Net(torch.nn.Module):
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x):
+        return self.block(x)
+
+def svd():
+    return Net(SVD()), torch.rand(1, 4, 4)
+
+def fft():
+    return Net(FFT()), torch.rand(1, 4, 4)
+
+def alone():
+    return SVD(), torch.rand(1, 4, 4)
+"""
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Where coremltools fails, its temporary folder is left to the collector, which complains."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
+
+@pytest.mark.usefixtures("collected")
+@pytest.mark.parametrize(
+    ("target", "made", "named"),
+    [
+        ("onnx", "svd", "linalg_svd.default of block (SVD)"),
+        ("tensorrt", "svd", "linalg_svd.default of block (SVD)"),
+        ("executorch", "svd", "linalg_svd.default of block (SVD)"),
+        ("executorch", "alone", "linalg_svd.default of the module (SVD)"),
+        ("coreml", "svd", "linalg_svd.default of block (SVD)"),
+        ("tensorrt", "fft", "aten.fft_fft.default of block (FFT)"),
+        ("executorch", "fft", "aten.fft_fft.default of block (FFT)"),
+        ("coreml", "fft", "aten.fft_fft.default of block (FFT)"),
+    ],
+)
+def test_whatever_the_target_the_operator_its_module_and_the_advice_are_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, made: str, named: str
+) -> None:
+    (tmp_path / "hard_to_export.py").write_text(HARD)
+    monkeypatch.chdir(tmp_path)
+    word = f"hard_to_export:{made}"
+    done = run("export", word, "--local-code", "--to", target, "-o", str(tmp_path / "bundle"))
+    assert done.exit_code in (1, 2), done.output
+    assert done.output.count(named) == done.output.count("Rewrite that module") == 1, done.output
+    assert "\x1b" not in done.output and "Bound" not in done.output
     assert not (tmp_path / "bundle").exists()
 
 

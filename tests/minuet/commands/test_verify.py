@@ -13,10 +13,14 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from minuet.__main__ import app
-from minuet.benchmarks.parity import METRIC
+from minuet.benchmarks.parity import METRIC, difference
+from minuet.benchmarks.parity_report import Column, side_by_side
+from minuet.benchmarks.parity_trajectory import STEP, Finding
 from minuet.benchmarks.tolerances import PSNR, SNR
+from minuet.commands.verify import _inner
 from minuet.contracts.artifact import Artifact, Parity
 from minuet.contracts.files import sha256_of
+from minuet.export.bundle import load_bundle, read_golden, seal, write_golden
 from minuet.proof import recorded_db
 
 SOURCE = "models:autoencoder/f4"
@@ -94,6 +98,33 @@ def test_a_source_that_is_another_model_is_refused(
 ) -> None:
     done = run("verify", str(exported), "--source", source)
     assert done.exit_code == 2 and message in done.output.replace("\n", " "), done.output
+
+
+def test_golden_cases_that_are_not_the_sources_are_damage(exported: Path, tmp_path: Path) -> None:
+    """Whoever changes a file, its golden cases and their hashes is found out by the source."""
+    bundle = Path(copytree(exported, tmp_path / "bundle"))
+    manifest = load_bundle(bundle)
+    case = read_golden(bundle, manifest, "decoder")[0]
+    wrong = {name: 2 * value for name, value in case.outputs.items()}
+    write_golden(bundle, [replace(case, outputs=wrong)])
+    seal(
+        bundle, name=manifest.name, family=manifest.family, programs=manifest.programs,
+        sampler=manifest.sampler, artifacts=manifest.artifacts,
+        source_sha256=manifest.source_sha256,
+    )  # fmt: skip
+    done = run("verify", str(bundle), "--source", SOURCE)
+    assert done.exit_code == 2
+    assert "golden case decoder/00: its " in done.output.replace("\n", " ")
+
+
+def test_what_fails_inside_is_counted_beside_what_passes() -> None:
+    good, bad = (
+        Finding(scope=STEP, component="", step=at, output="", depth=8, found=found)
+        for at, found in enumerate(difference(np.ones(4), np.ones(4) + e) for e in (0.0, 0.1))
+    )
+    column = Column(target="onnx", precision="fp32", runtime="ort")
+    assert _inner(side_by_side("a", "b", {column: [good]})) == ""
+    assert _inner(side_by_side("a", "b", {column: [good, bad]})) == "; 1 values inside failed"
 
 
 def test_what_was_asked_at_the_export_is_asked_again_of_the_same_arithmetic() -> None:

@@ -9,8 +9,8 @@ import torch
 from minuet.contracts.errors import RequestError
 from minuet.runtimes.mil.evaluate import Rules, evaluate
 from minuet.runtimes.mil.package import load_function
-from minuet.runtimes.mil.ranges import range_hazards, ranges
-from tests.mlpackage import Op, Tensor, write
+from minuet.runtimes.mil.ranges import range_hazards, ranges, value_hazards
+from tests.mlpackage import Op, Tensor, message, save, write
 
 X = Tensor(name="x", shape=(2,))
 HALF = Tensor(name="h", type="fp16", shape=(2,))
@@ -57,6 +57,24 @@ def test_the_place_of_an_overflow_is_named_once_with_its_size(tmp_path: Path) ->
     assert hazard.place == "h" and "1 values up to 9e+04" in hazard.what
     outputs, found = ranges(function, {"x": torch.tensor([200.0, 2.0])})
     assert not range_hazards(found) and torch.isfinite(outputs["y"]).all()
+
+
+def test_every_function_of_a_package_is_run(tmp_path: Path) -> None:
+    """Over twice as many rows a sum overflows that does not over the default function's."""
+    model = message()
+    for name, rows in (("main", 2), ("main_4", 4)):
+        x, y = Tensor(name="x", shape=(rows,)), Tensor(name="y", shape=(1,))
+        op = Op(kind="reduce_sum", outputs=[y], inputs={"x": "x", "axes": [0], "keep_dims": True})
+        part = write(tmp_path / name, [x], [op], ["y"], [name])
+        found = message()
+        found.ParseFromString(next(part.rglob("model.mlmodel")).read_bytes())
+        model.mlProgram.functions[name].CopyFrom(found.mlProgram.functions[name])
+    model.description.defaultFunctionName = "main"
+    package = save(tmp_path / "m.mlpackage", model)
+    (hazard,) = value_hazards(package, {"x": torch.tensor([2e4, 2e4])})
+    assert hazard.place == "y" and hazard.what.endswith("up to 8e+04, in function main_4")
+    (hazard,) = value_hazards(package, {"x": torch.tensor([4e4, 4e4])})
+    assert hazard.what.endswith("up to 8e+04")
 
 
 def test_a_cliff_of_the_engine_is_seen_when_values_reach_it(tmp_path: Path) -> None:

@@ -30,6 +30,12 @@ def test_gather_takes_whole_slices_in_any_shape_of_indices() -> None:
     np.testing.assert_array_equal(scalar.numpy(), X[..., 1])
 
 
+def test_gather_takes_one_size_out_of_a_shape() -> None:
+    """A scalar of a vector, as a program with free sizes does."""
+    found = OPERATIONS["gather"]({"x": np.array([1, 4, 24], np.int32), "indices": np.int32(2)})
+    assert found.shape == () and int(found) == 24
+
+
 def test_gather_may_share_its_first_axes_with_the_indices() -> None:
     index = np.array([[3, 0], [1, 1]], np.int32)
     found = OPERATIONS["gather"]({"x": X, "indices": index, "axis": 2, "batch_dims": 1})

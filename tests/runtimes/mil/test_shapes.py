@@ -174,3 +174,9 @@ def test_a_part_is_replaced_whatever_the_order_in_memory() -> None:
     expected[:, 1:2] = 1
     np.testing.assert_array_equal(OPERATIONS["slice_update"](part).numpy(), expected)
     assert turned.numpy().max() > 1  # the argument is left as it was
+
+
+def test_scalars_are_put_together_to_a_vector() -> None:
+    sizes = [np.int32(1), np.int32(4), np.int32(24)]
+    found = OPERATIONS["concat"]({"values": sizes, "axis": 0, "interleave": np.False_})
+    np.testing.assert_array_equal(found, [1, 4, 24])
