@@ -58,6 +58,7 @@ def _flow(out: Path, samples: int, threads: int) -> dict[str, Path]:
 
     say = Out()
     student, bundle, report = out / "student", out / "bundle", out / "report"
+    _check_places(out)
     _act(say, 1, "teachers animate, a judge keeps the best, a student learns from them")
     _distil(out, student, threads)
     _act(say, 2, "the student in int8: ranges from stickers of the world")
@@ -88,17 +89,25 @@ def _flow(out: Path, samples: int, threads: int) -> dict[str, Path]:
     }
 
 
+def _check_places(out: Path) -> None:
+    """Refuse at once what a later act would only stumble over after minutes."""
+    from minuet.commands import bench, distill, export, quantize
+
+    for name, verb in (("student", distill), ("quantized", quantize), ("bundle", export)):
+        verb.check_place(out / name)
+    bench.check_place(out / "report")
+
+
 def _act(say: Out, number: int, title: str) -> None:
     say.say(f"\n{number}. {title}")
 
 
 def _distil(out: Path, student: Path, threads: int) -> None:
     """The demo's recipe, and what its judge did."""
-    from minuet.commands.distill import check_place, copy_student, run_recipe, stage_bars
+    from minuet.commands.distill import copy_student, run_recipe, stage_bars
     from minuet.pipeline import read_summary
 
     say, run = Out(), out / "run"
-    check_place(student)
     with stage_bars(say) as tell:
         made = run_recipe(RECIPE, run, tell, threads)
     copy_student(made, student)

@@ -139,7 +139,7 @@ def export(
     own = [job.precision for job in jobs if job.target == "coreml"]
     coreml.check(own, ios=ios, units=units, also=also, also_as=also_as)
     others = [pair for one in words(also) if (pair := sides(one, "--also"))]
-    _check_place(out)
+    check_place(out)
     wish = Wish(
         size=sides(size),
         frames=frames,
@@ -390,7 +390,7 @@ def _options(job: Job, how: How) -> dict[str, Any]:
     return {}
 
 
-def _check_place(out: Path) -> None:
+def check_place(out: Path) -> None:
     """Refuse to replace a folder that is anything but a bundle."""
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not _is_bundle(out)):
         raise RequestError(f"{out}: exists and is not a bundle; choose another place.")

@@ -68,7 +68,7 @@ def quantize(
     check_scheme(scheme)
     how = Method(name=method, share=share)
     folder = student or shipped_student()
-    _check_place(out)
+    check_place(out)
     whole = load_student(folder)
     with say.progress(f"capturing {folder}"):
         program = _captured(whole, seed)
@@ -150,7 +150,7 @@ def _write(folder: Path, out: Path, recipe: Any, ranges: Any) -> Any:
         return write_recipe(staging, recipe, ranges)
 
 
-def _check_place(out: Path) -> None:
+def check_place(out: Path) -> None:
     """Refuse to replace anything but a quantized student."""
     from minuet.quantize.recipe import is_quantized
 

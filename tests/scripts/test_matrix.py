@@ -126,6 +126,7 @@ def test_the_page_counts_and_gives_each_reason_once(matrix: ModuleType) -> None:
     }
     known = {name: dict.fromkeys(matrix.TARGETS) | row for name, row in rows.items()}
     said = matrix.page(known)
-    assert "2 of 4 programs are green, in 1 of 3 cells all of them" in said
+    assert "3 of 8 cells were run; of their 4 programs 2 are green, in 1 cells all of" in said
+    assert "* coreml, sdxl: not run yet" in said
     assert "| sd | 1/2 | not run | 1/1 ✓ | not run |" in said
     assert "* onnx, sd fused, sdxl fused: no such operator" in said
