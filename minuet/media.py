@@ -210,13 +210,15 @@ def sheet(
 ) -> Picture:
     """A contact sheet: a row of pictures each, on a soft background, opaque RGBA.
 
-    labels stand left of the rows, columns above them; either may be empty. Pictures are resized to
-    side x side pixels. An animated sheet is a sheet of every frame, stacked: `write_animation`.
+    labels stand left of the rows, in one line or several, and columns above them; either may be
+    empty. Pictures are resized to side x side pixels. An animated sheet is a sheet of every frame,
+    stacked: `write_animation`.
     """
     if (labels and len(labels) != len(rows)) or not any(len(row) for row in rows):
         raise ValueError(f"{len(rows)} rows with {len(labels)} labels")
     font = ImageFont.load_default(max(13, side // 8))
-    gap, text = side // 12, max((font.getlength(label) for label in labels), default=0)
+    lines = [line for label in labels for line in label.splitlines()]
+    gap, text = side // 12, max((font.getlength(line) for line in lines), default=0)
     left, top = round(text) + 2 * gap * bool(labels), (side // 4) * bool(columns)
     wide = max(len(row) for row in rows)
     size = left + wide * (side + gap) + gap, top + len(rows) * (side + gap) + gap

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import textwrap
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,8 @@ CAPTIONS = (
     "a purple owl with a party hat cheering",
 )
 SHOWN = 4  # held-out stickers on the sheet, teacher beside student
-SHEET_SIDE = 128
+SHEET_SIDE = 160
+CAPTION_COLUMNS = 22
 
 
 def demo(
@@ -154,12 +156,18 @@ def teacher_beside_student(teacher: Any, student: Any, count: int) -> Any:
 
     asked = list(held_out(count, SHEET_SIDE))
     left, right = animated(teacher, asked), animated(student, asked)
-    columns = (f"teacher, {teacher.sampler.evaluations} passes", f"{student.sampler.evaluations}")
+    columns = [
+        f"{who}, {passes} pass{'es' * (passes > 1)}"
+        for who, passes in (
+            ("teacher", teacher.sampler.evaluations),
+            ("student", student.sampler.evaluations),
+        )
+    ]
     sheets = [
         media.sheet(
             [[a[at], b[at]] for a, b in zip(left, right, strict=True)],
-            [one.caption for one in asked],
-            columns=(columns[0], f"student, {columns[1]}"),
+            [textwrap.fill(one.caption, CAPTION_COLUMNS) for one in asked],
+            columns=columns,
             side=SHEET_SIDE,
         )
         for at in range(len(left[0]))
