@@ -213,3 +213,13 @@ def test_a_sheet_without_labels_is_only_pictures(frames: NDArray[np.uint8]) -> N
 def test_a_sheet_with_too_few_labels_is_a_mistake(frames: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="2 rows with 1 labels"):
         media.sheet([list(frames), list(frames)], ["one"])
+
+
+def test_a_label_of_several_lines_takes_the_width_of_its_longest(
+    frames: NDArray[np.uint8],
+) -> None:
+    widths = [
+        media.sheet([list(frames)], [label]).shape[1]
+        for label in ("a red rabbit", "a red rabbit\nwaving", "a red rabbit waving")
+    ]
+    assert widths[0] == widths[1] < widths[2]
