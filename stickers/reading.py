@@ -143,7 +143,9 @@ def parse(text: str) -> Parsed:
 
 
 def one_of_each(text: str) -> tuple[str, tuple[str, ...]]:
-    """The caption without the words of a second motion or character, and those words.
+    """The caption's known words without those of a second motion or character, and these.
+
+    A caption with one of each is handed back as it is.
 
     No caption of the world has two: told of both, a network moves parts by their sum.
     """
@@ -156,7 +158,7 @@ def one_of_each(text: str) -> tuple[str, tuple[str, ...]]:
     second = tuple(dict.fromkeys(word for word in told.known if word in others))
     if not second:
         return text, ()
-    return " ".join(word for word in plain(text) if word not in second), second
+    return " ".join(word for word in told.known if word not in second), second
 
 
 def address(told: Parsed) -> tuple[int, ...]:
