@@ -206,7 +206,8 @@ def render(image_1CSS: Tensor, sticker_1CSS: Tensor, fields_: Fields) -> Tensor:
     repeated = crisp(sticker_1CSS * 255).expand(flow.shape[0], -1, -1, -1)
     mixed = gate * warp_crisp(repeated, flow) + paint
     is_colour = torch.tensor([1.0, 1.0, 1.0, 0.0]).to(mixed).reshape(1, -1, 1, 1)
-    straight = (255 / mixed[:, 3:4].clamp(0.5, 255.0)) * is_colour + (1 - is_colour)
+    # Not "* is_colour + (1 - is_colour)": coremltools 9 makes a batch norm of one channel of that.
+    straight = (255 / mixed[:, 3:4].clamp(0.5, 255.0) - 1) * is_colour + 1
     frames = torch.cat([image_1CSS * 255, mixed * straight], dim=0)
     return (frames.clamp(0.0, 255.0) + 0.5).to(torch.uint8)
 
