@@ -131,7 +131,7 @@ class Recipe:
     curate: Curate
     student: Stage
     steps: Steps
-    draft: Stage | None = None  # the student's first training; `init: draft` goes on from it
+    drafts: Mapping[str, Stage] = field(default_factory=dict[str, Stage])  # before the student
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -139,9 +139,9 @@ class Recipe:
             raise ValueError(f"schema {self.schema} is newer than {SCHEMA}; upgrade minuet")
         if not self.teachers:
             raise ValueError("at least one teacher is needed")
-        for name in self.teachers:  # each becomes a folder
+        for name in (*self.teachers, *self.drafts):  # each becomes a folder
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
-                raise ValueError(f"a teacher's name is of letters, digits, - and _, got {name!r}")
+                raise ValueError(f"a stage's name is of letters, digits, - and _, got {name!r}")
         if self.seed < 0 or self.clips < 1:
             raise ValueError(
                 f"seed >= 0 and clips >= 1 are needed, got {self.seed} and {self.clips}"

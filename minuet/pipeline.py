@@ -3,7 +3,7 @@
 Each stage leaves its result in the run's folder and is skipped when it is there, so an
 interrupted run goes on where it was:
 
-    world/  base/  teachers/<name>/  kept/  draft/  student/  steps/
+    world/  base/  teachers/<name>/  kept/  drafts/<name>/  student/  steps/
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -87,8 +87,8 @@ class Pipeline:
         for name, stage in self.recipe.teachers.items():
             self.train(f"teachers/{name}", stage)
         self.curate(self.ask())
-        if self.recipe.draft is not None:
-            self.train("draft", self.recipe.draft)
+        for name, stage in self.recipe.drafts.items():
+            self.train(f"drafts/{name}", stage)
         self.train("student", self.recipe.student)
         return self.distil()
 
@@ -284,7 +284,8 @@ def check_stages(recipe: Recipe) -> None:
         RequestError: a size, a loss or a start that there is not, or a start of another size.
     """
     teachers = {f"teachers/{name}": stage for name, stage in recipe.teachers.items()}
-    every = {"base": recipe.base} | teachers | {"draft": recipe.draft, "student": recipe.student}
+    drafts = {f"drafts/{name}": stage for name, stage in recipe.drafts.items()}
+    every = {"base": recipe.base} | teachers | drafts | {"student": recipe.student}
     stages = {name: stage for name, stage in every.items() if stage is not None}
     sizes: dict[str, str] = {}
     for name, stage in stages.items():

@@ -71,7 +71,7 @@ def main() -> None:
     what = (
         "The default student: one step, guidance folded in. It continues from the stage `student`."
     )
-    stages = [name for name in ("draft", "student", "steps") if (args.run / name).is_dir()]
+    stages = [*(f"drafts/{name}" for name in recipe["drafts"]), "student", "steps"]
     about = history(args.run, stages, recipe) | {"limits": args.limits}
     ship(args.run, "steps", root / "student", "Student", what, "half", about, figures)
     curated(args.run / "kept", root / "curated")

@@ -61,7 +61,10 @@ def acts_of(recipe: Recipe) -> list[Act]:
         _training(f"teachers/{name}", stage, "a teacher finds its taste")
         for name, stage in recipe.teachers.items()
     ]
-    draft = [_training("draft", recipe.draft, "learns the world")] if recipe.draft else []
+    drafts = [
+        _training(f"drafts/{name}", stage, "the student begins")
+        for name, stage in recipe.drafts.items()
+    ]
     few = len(recipe.steps.levels) - 1
     answer = f"{few} step{'s' * (few > 1)}"
     tuned = Stage(size=recipe.student.size, clips=recipe.steps.clips)
@@ -70,7 +73,7 @@ def acts_of(recipe: Recipe) -> list[Act]:
         *base,
         *teachers,
         _asking(recipe),
-        *draft,
+        *drafts,
         _training("student", recipe.student, "learns the world"),
         _training("steps", tuned, f"learns from the kept clips, in {answer} of one pass"),
     ]

@@ -78,7 +78,7 @@ WRONG: dict[str, tuple[dict[Any, Any], str]] = {
     "an empty world": (changed("clips", 0), r"here: seed >= 0 and clips >= 1"),
     "a teacher that climbs out": (
         changed("teachers", {"../x": LEAST["student"]}),
-        r"here: a teacher's name is of letters, digits, - and _, got '../x'",
+        r"here: a stage's name is of letters, digits, - and _, got '../x'",
     ),
     "a number for a name": (changed("teachers", {1: LEAST["student"]}), r"names are text, got 1"),
     "teachers that are not asked": (changed("ensemble.stickers", 0), r"ensemble: stickers >= 1"),

@@ -24,15 +24,16 @@ def test_every_teacher_animates_every_sticker(preset: str) -> None:
 def test_the_acts_come_in_the_order_of_the_story() -> None:
     names = list(by_stage("default"))
     assert names[:2] == ["world", "base"]
-    assert names[-4:] == ["kept", "draft", "student", "steps"]
+    assert names[-4:] == ["drafts/first", "drafts/second", "student", "steps"]
 
 
 def test_training_costs_three_forward_passes_a_clip_and_a_sticker_studied() -> None:
-    recipe, act = read_recipe("default"), by_stage("default")["draft"]
-    assert recipe.draft is not None and recipe.draft.study
-    cost = forward(recipe.draft.size)
-    stills = recipe.draft.study * BATCH
-    expected = 3 * (recipe.draft.clips * sum(cost.values()) + stills * cost["encode"]) / 1e12
+    recipe, act = read_recipe("default"), by_stage("default")["drafts/first"]
+    stage = recipe.drafts["first"]
+    assert stage.study
+    cost = forward(stage.size)
+    stills = stage.study * BATCH
+    expected = 3 * (stage.clips * sum(cost.values()) + stills * cost["encode"]) / 1e12
     assert act.teraflop == pytest.approx(expected)
 
 
