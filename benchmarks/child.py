@@ -1,8 +1,12 @@
-"""A job on the command line, requests on stdin -> answers on stdout, one JSON line each."""
+"""A job on the command line, requests on stdin -> answers on stdout, one JSON line each.
+
+A job to watch is answered once, with the stages' times.
+"""
 
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,8 +23,11 @@ def serve(job: Path, requests: TextIO, answers: TextIO) -> None:
         answers.write(json.dumps(value) + "\n")
         answers.flush()
 
-    subject = Here(job=read_job(job))
+    words = read_json(job)
+    subject = Here(job=job_of(words, job.with_name("inputs.npz")))
     try:
+        if words["watch"]:
+            return say({"block": subject.stages(words["watch"])})
         opened = subject.open()
         say({"load_ms": opened.load_ms, "first_ms": opened.first_ms, "version": opened.version})
         for line in requests:
@@ -32,11 +39,10 @@ def serve(job: Path, requests: TextIO, answers: TextIO) -> None:
         say({"gone": expected(error)})
 
 
-def read_job(path: Path) -> Job:
-    """A job as its parent wrote it, inputs beside it."""
-    words = read_json(path)
-    with np.load(path.with_name("inputs.npz"), allow_pickle=False) as stored:
-        inputs = {name: stored[name] for name in stored.files}
+def job_of(words: Mapping[str, Any], stored: Path) -> Job:
+    """A job as its parent wrote it, with the inputs that lie beside it."""
+    with np.load(stored, allow_pickle=False) as rows:
+        inputs = {name: rows[name] for name in rows.files}
     return Job(
         runtime=words["runtime"],
         bundle=Path(words["bundle"]),

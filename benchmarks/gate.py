@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from minuet.benchmarks import stats
+from minuet.benchmarks import stages, stats
 from minuet.benchmarks.budget import QUANTILES, Budget, Limit, unit_of
 from minuet.benchmarks.machine import strangers
 from minuet.contracts.errors import RequestError
@@ -96,6 +96,8 @@ def _judge(run: Run, runs: Sequence[Run], limit: Limit, budget: Budget) -> Verdi
     samples, _, share = limit.metric.rpartition(".")
     if share in QUANTILES:
         values = run.samples_ms.get(samples, ())
+        if not values and samples.startswith(stages.PREFIX):
+            return replace(blank, note=stages.missing(run, samples))
         return _judge_quantile(values, QUANTILES[share], limit, budget, blank)
     return _judge_number(plain(run, limit.metric), limit, blank)
 

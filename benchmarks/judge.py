@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from minuet.benchmarks.quality import Floats, Frames, Judge, Seen, premultiplied
+from minuet.benchmarks.quality import Frames, Judge, Seen
 from minuet.contracts.errors import DamagedError
 from minuet.contracts.files import read_json, write_bytes, write_json
+from minuet.contracts.pixels import Floats, premultiplied
 
 SIDE = 64
 FRAMES = 8

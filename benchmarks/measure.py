@@ -11,6 +11,7 @@ from minuet.contracts.errors import RequestError
 
 WINDOW = 5  # runs whose medians are compared to call a subject steady
 STEADY, NOISY = 0.05, 0.15  # how close two windows must be: on a quiet machine, and at the most
+FEWEST_WATCHED = 3
 
 Progress = Callable[[str, int, int, int], None]  # name, new samples, samples so far, wanted
 Visit = Callable[[str, Subject], None]
@@ -27,10 +28,14 @@ class Plan:
     cold_seconds: float = 15.0  # of openings after which a subject is not opened again
     warm_up: int = 60  # runs at most before a subject that never gets steady is sampled anyway
     warm_up_seconds: float = 10.0
+    watched: int = 20  # runs at most whose stages are told, in a process of their own; 0: none
+    watched_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         if min(self.samples, self.block, self.colds, self.warm_up) < 1 or self.seconds <= 0:
             raise RequestError(f"samples, seconds, block, colds and warm-up are at least 1: {self}")
+        if self.watched < 0:
+            raise RequestError(f"watched runs are 0 or more: {self}")
 
 
 @dataclass(slots=True)
@@ -41,6 +46,7 @@ class Measured:
     samples_ms: dict[str, list[float]] = field(default_factory=dict)
     peak_rss_mib: float | None = None
     refusal: str = ""
+    unwatched: str = ""  # why its stages are not known
 
     def add(self, block: Mapping[str, Sequence[float]]) -> None:
         """Append a block's samples, in order."""
@@ -60,7 +66,8 @@ def measure(
 
     Each is opened `colds` times, alone; the last opening stays. Then all take turns, A B B A, so
     that heat and neighbours fall on all alike. A subject that refuses or vanishes ends with its
-    reason; the others go on.
+    reason; the others go on. When all are closed, each is made once more for its stages: a
+    profiler slows what it watches, and holds memory of its own.
 
     Args:
         visit: called once with every warm subject, for instance to save its outputs.
@@ -76,7 +83,23 @@ def measure(
     finally:
         for name, subject in open_subjects.items():
             _guard(found[name], partial(_close, subject, found[name]))
+    for name, make in subjects.items():
+        if plan.watched and not found[name].refusal:
+            watch(make, found[name], plan)
     return found
+
+
+def watch(make: Callable[[], Subject], into: Measured, plan: Plan) -> None:
+    """Ask a fresh subject for its stages; that it cannot tell is no refusal."""
+    usual = max(statistics.median(into.samples_ms["total"]), 1e-3)
+    count = min(plan.watched, max(FEWEST_WATCHED, int(1e3 * plan.watched_seconds / usual)))
+    subject = make()
+    try:
+        into.add(subject.stages(count))
+    except Exception as error:
+        into.unwatched = expected(error)
+    finally:
+        subject.close()
 
 
 def warm_up(subject: Subject, into: Measured, plan: Plan) -> None:

@@ -9,6 +9,7 @@ from minuet.benchmarks.draw import Line, latencies
 from minuet.benchmarks.gate import FAIL, INCONCLUSIVE, PASS, Verdict, figure, outcome_of
 from minuet.benchmarks.page_style import STYLE
 from minuet.benchmarks.quality import METRICS
+from minuet.benchmarks.stages import Share, doubt, shares
 from minuet.benchmarks.stats import Interval, quantile
 from minuet.contracts.artifact import Artifact, Manifest
 from minuet.contracts.report import Report, Run
@@ -52,6 +53,7 @@ def page(story: Story) -> str:
         _stickers(story.sheets),
         _latency(story),
         _runs(story.report.runs),
+        _stages(story.report.runs),
         _verdicts(story.verdicts),
         _parity(story.manifest),
         _quality(story.quality),
@@ -164,6 +166,29 @@ def _run(run: Run) -> list[str]:
     ]
     memory = UNKNOWN if run.peak_rss_mib is None else f"{run.peak_rss_mib:.0f}"
     return [_text(name), *shares, *colds, memory, _bytes(run.bytes_on_disk), str(len(total))]
+
+
+def _stages(runs: Sequence[Run]) -> str:
+    told = {f"{run.artifact} on {run.runtime}": run for run in runs if shares(run)}
+    if not told:
+        return ""
+    columns = [{row.name: row for row in shares(run)} for run in told.values()]
+    names = dict.fromkeys(name for column in columns for name in column)
+    rows = [[_text(name), *(_share(column.get(name)) for column in columns)] for name in names]
+    note = (
+        "Medians in ms, raw, of runs of their own under each runtime's profiler, which slows them; "
+        "the runs above were not watched."
+    )
+    doubts = (f"{name}: {doubt(run)}." for name, run in told.items() if doubt(run))
+    notes = "".join(f'<p class="soft">{_text(line)}</p>' for line in (note, *doubts))
+    table = _table(("", *map(_text, told)), rows)
+    return f"<section><h2>Stages</h2>{notes}{table}</section>"
+
+
+def _share(found: Share | None) -> str:
+    if found is None:
+        return UNKNOWN
+    return f'{figure(found.p50_ms)} <span class="soft">{100 * found.share:.0f} %</span>'
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> str:

@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 from minuet.benchmarks.parity_graph import contracts, nodes
 
 AGAIN = re.compile(r"@(\d+)")  # how torch marks the calls of a module after its first
+STAGE = "models.stage.Stage"  # only a name for calls of components
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +105,8 @@ def _branching(paths: set[tuple[str, ...]]) -> int:
 def _modules(node: fx.Node) -> dict[str, int]:
     """Paths of the modules around a node, outermost first, each with the number of its call."""
     found = {}
-    for key, (path, _) in (node.meta.get("nn_module_stack") or {}).items():
+    for key, (path, kind) in (node.meta.get("nn_module_stack") or {}).items():
         again = AGAIN.search(key)
-        if path:
+        if path and not str(kind).endswith(STAGE):
             found[path] = int(again[1]) if again else 0
     return found

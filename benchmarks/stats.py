@@ -17,7 +17,6 @@ Samples = Sequence[float] | NDArray[np.floating[Any]]
 LEVEL = 0.95
 GATE_LEVEL = 0.99  # of comparisons: one false alarm in a hundred runs is already a nuisance
 ROUNDS = 2000
-MAX_PAIRS = 1000  # samples a side in Hodges-Lehmann: a million pairs at most
 DRIFT = 0.03  # a trend smaller than this share of the median changes no verdict
 
 
@@ -101,15 +100,6 @@ def quantile_interval(samples: Samples, share: float, level: float = LEVEL) -> I
     return Interval(value=quantile(values, share), low=low, high=high, level=level)
 
 
-def median_interval(
-    samples: Samples, level: float = LEVEL, *, rounds: int = ROUNDS, seed: int = 0
-) -> Interval:
-    """Bootstrap interval of the median (percentile, circular blocks)."""
-    values = checked(samples)
-    medians = np.median(resample(values, rounds, seed), axis=1)
-    return _interval(float(np.median(values)), medians, level)
-
-
 def ratio_interval(
     new: Samples, old: Samples, level: float = LEVEL, *, rounds: int = ROUNDS, seed: int = 0
 ) -> Interval:
@@ -119,17 +109,6 @@ def ratio_interval(
         resample(olds, rounds, seed + 1), axis=1
     )
     return _interval(float(np.median(news) / np.median(olds)), ratios, level)
-
-
-def difference_interval(
-    new: Samples, old: Samples, level: float = LEVEL, *, rounds: int = ROUNDS, seed: int = 0
-) -> Interval:
-    """Bootstrap interval of median(new) - median(old), in the samples' unit."""
-    news, olds = checked(new), checked(old)
-    gaps = np.median(resample(news, rounds, seed), axis=1) - np.median(
-        resample(olds, rounds, seed + 1), axis=1
-    )
-    return _interval(float(np.median(news) - np.median(olds)), gaps, level)
 
 
 def mean_interval(
@@ -149,26 +128,6 @@ def mean_interval(
     drawn = np.random.default_rng(seed).integers(0, values.size, (rounds, values.size))
     sums = values[drawn].sum(axis=1) / np.maximum(shares[drawn].sum(axis=1), 1e-12)
     return _interval(float(values.sum() / max(shares.sum(), 1e-12)), sums, level)
-
-
-def hodges_lehmann(new: Samples, old: Samples, level: float = LEVEL) -> Interval:
-    """The typical ratio new/old: exp of the median of all pairwise log differences.
-
-    Interval by inverting Mann-Whitney's test with its normal approximation
-    (Hodges and Lehmann 1963; Hollander and Wolfe, section 4.2). Samples are positive.
-    """
-    news, olds = _thinned(checked(new)), _thinned(checked(old))
-    gaps = np.sort((np.log(news)[:, None] - np.log(olds)[None, :]).ravel())
-    m, n = news.size, olds.size
-    spread = math.sqrt(m * n * (m + n + 1) / 12)
-    edge = max(0, int(m * n / 2 - _normal_quantile((1 + level) / 2) * spread))
-    low, high = gaps[edge], gaps[-1 - edge]
-    return Interval(
-        value=math.exp(float(np.median(gaps))),
-        low=math.exp(float(low)),
-        high=math.exp(float(high)),
-        level=level,
-    )
 
 
 def rank_test(new: Samples, old: Samples) -> float:
@@ -273,17 +232,3 @@ def _binomial_cdf(size: int, share: float) -> Floats:
         terms = np.exp(logs + k * math.log(share) + (size - k) * math.log1p(-share))
     cdf: Floats = np.cumsum(terms)
     return cdf
-
-
-def _thinned(values: Floats) -> Floats:
-    """At most MAX_PAIRS samples, evenly spaced in time."""
-    if values.size <= MAX_PAIRS:
-        return values
-    kept: Floats = values[np.linspace(0, values.size - 1, MAX_PAIRS).astype(int)]
-    return kept
-
-
-def _normal_quantile(share: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(share)

@@ -23,9 +23,10 @@ from minuet.contracts.artifact import Artifact, Manifest
 from minuet.contracts.errors import MinuetError, RequestError
 from minuet.contracts.files import read_json
 from minuet.contracts.runtime import Runtime, Session
+from minuet.contracts.stages import StageTimes
 from minuet.contracts.tensors import Arrays
 
-Block = dict[str, list[float]]  # milliseconds: "total" and one key a stage
+Block = dict[str, list[float]]  # milliseconds: "total", or "watched" and one key a stage
 
 ANSWER_SECONDS = 600.0  # an engine may be built while opening
 
@@ -56,6 +57,10 @@ class Subject(Protocol):
 
     def save(self, path: Path) -> None:
         """Run once more and keep the outputs as an .npz."""
+        ...
+
+    def stages(self, count: int) -> Block:
+        """Open under watch and run `count` times, instead of `open`; GoneError if none can say."""
         ...
 
     def close(self) -> float | None:
@@ -118,17 +123,31 @@ class Here:
         return Opened(load_ms=load_ms, first_ms=first, version=runtime.version())
 
     def sample(self, count: int) -> Block:
-        """Run `count` times; stages come from a session that offers `stages_ms`."""
+        """Run `count` times."""
         session, inputs, clock = self._opened(), self.job.inputs, self.clock
         block: Block = {"total": []}
         for _ in range(count):
             start = clock()
             session.run(inputs)
             block["total"].append((clock() - start) / 1e6)
-            stages: Mapping[str, float] = getattr(session, "stages_ms", {})
-            for name, spent in stages.items():
-                block.setdefault(f"stage.{name}", []).append(float(spent))
         return block
+
+    def stages(self, count: int) -> Block:
+        """What a runtime that watches tells of each stage, and of the whole as "watched"."""
+        runtime, manifest, artifact = self.job.resolve()
+        watch: Any = getattr(runtime, "stages", None)
+        if watch is None:
+            raise GoneError(f"{runtime.name} does not say what its operators took")
+        found: StageTimes = watch(
+            self.job.bundle,
+            artifact,
+            manifest.signature,
+            self.job.inputs,
+            runs=count,
+            threads=self.job.threads,
+        )
+        rows = {f"stage.{name}": list(values) for name, values in found.stages_ms.items()}
+        return rows | {"watched": list(found.total_ms)}
 
     def save(self, path: Path) -> None:
         """Run once more and keep the outputs."""
@@ -164,25 +183,17 @@ class Child:
 
     def open(self) -> Opened:
         """Start the process; GoneError where it refuses."""
-        self._folder = tempfile.TemporaryDirectory(prefix="minuet-bench-")
-        job = Path(self._folder.name) / "job.json"
-        inputs: dict[str, Any] = dict(self.job.inputs)
-        np.savez(job.with_name("inputs.npz"), **inputs)
-        job.write_text(
-            json.dumps(
-                {
-                    "runtime": self.job.runtime,
-                    "bundle": str(self.job.bundle.resolve()),
-                    "artifact": self.job.artifact,
-                    "threads": self.job.threads,
-                }
-            )
-        )
-        self._start(job)
+        self._start(watch=0)
         answer = self._answer()
         return Opened(
             load_ms=answer["load_ms"], first_ms=answer["first_ms"], version=answer["version"]
         )
+
+    def stages(self, count: int) -> Block:
+        """Start a process that does nothing else."""
+        self._start(watch=count)
+        block: Block = self._answer()["block"]
+        return block
 
     def sample(self, count: int) -> Block:
         """Ask for `count` runs."""
@@ -204,7 +215,25 @@ class Child:
             self._folder.cleanup()
         return peak
 
-    def _start(self, job: Path) -> None:
+    def _start(self, watch: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="minuet-bench-")
+        job = Path(self._folder.name) / "job.json"
+        inputs: dict[str, Any] = dict(self.job.inputs)
+        np.savez(job.with_name("inputs.npz"), **inputs)
+        job.write_text(
+            json.dumps(
+                {
+                    "runtime": self.job.runtime,
+                    "bundle": str(self.job.bundle.resolve()),
+                    "artifact": self.job.artifact,
+                    "threads": self.job.threads,
+                    "watch": watch,
+                }
+            )
+        )
+        self._spawn(job)
+
+    def _spawn(self, job: Path) -> None:
         # The child finds what this process finds, wherever it was started.
         path = os.pathsep.join(entry for entry in sys.path if entry)
         with job.with_name("stderr").open("w") as said:

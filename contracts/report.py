@@ -33,13 +33,15 @@ class Run:
     runtime: str
     runtime_version: str
     threads: int
-    samples_ms: dict[str, tuple[float, ...]]  # "load", "first", "total", and one key a stage
+    # "load", "first", "total"; "stage.<name>" of runs under a profiler, and those runs' "watched"
+    samples_ms: dict[str, tuple[float, ...]]
     peak_rss_mib: float | None
     bytes_on_disk: int
     steps: int
     nfe: int  # network evaluations a clip: steps x guidance passes
     macs: float | None  # multiply-accumulates a clip, from the program
     refusal: str = ""  # why it was not run; then samples are empty
+    unwatched: str = ""  # why its stages are not known
 
     def __post_init__(self) -> None:
         for name, samples in self.samples_ms.items():

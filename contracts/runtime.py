@@ -6,6 +6,7 @@ from typing import Protocol
 
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import Refusal
+from minuet.contracts.stages import StageTimes
 from minuet.contracts.tensors import Arrays, Signature
 
 
@@ -35,4 +36,25 @@ class Runtime(Protocol):
         self, bundle: Path, artifact: Artifact, signature: Signature, *, threads: int = 0
     ) -> AbstractContextManager[Session]:
         """Claim what is needed and load; threads 0 means as many as the machine has cores."""
+        ...
+
+
+class Watcher(Protocol):
+    """A runtime that can say what each stage took."""
+
+    def stages(
+        self,
+        bundle: Path,
+        artifact: Artifact,
+        signature: Signature,
+        inputs: Arrays,
+        *,
+        runs: int,
+        threads: int = 0,
+    ) -> StageTimes:
+        """Open once more, under watch, and run: slower than a session that nobody watches.
+
+        Raises:
+            RequestError: the artifact says nothing of its stages.
+        """
         ...

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minuet.contracts.errors import RequestError
+from minuet.contracts.stages import KEY
 from minuet.export.blame import ADVICE, blame
 from minuet.export.capture import Program
+from minuet.export.onnx_stages import note_stages
 from minuet.export.quiet import quiet
 from minuet.export.shims_torch_2_13 import settled, sparing
 
@@ -59,11 +61,13 @@ def graph_from(
             raise RequestError(f"torch.onnx could not translate the program: {said}") from error
         if made is None:
             raise RequestError("torch.onnx.export gave no model.")
-        return name_edges(simplify(made.model), inputs, outputs)
+        model = name_edges(simplify(made.model), inputs, outputs)
+        note_stages(model)
+        return strip(model)
 
 
 def simplify(model: ir.Model) -> ir.Model:
-    """Fold constants, drop what does nothing or is there twice, forget where all came from."""
+    """Fold constants, drop what does nothing or is there twice."""
     from onnx_ir.passes import common
     from onnxscript.optimizer import fold_constants_ir
     from onnxscript.rewriter import rewrite
@@ -83,7 +87,7 @@ def simplify(model: ir.Model) -> ir.Model:
     common.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
     common.RemoveUnusedOpsetsPass()(model)
     common.OutputFixPass()(model)
-    return strip(model)
+    return model
 
 
 def name_edges(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> ir.Model:
@@ -105,11 +109,16 @@ def name_edges(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -
 
 
 def strip(model: ir.Model) -> ir.Model:
-    """Remove what no runtime reads: stack traces, doc strings (0.7 MB a step), the maker."""
+    """Remove what no runtime reads: stack traces, doc strings (0.7 MB a step), the maker.
+
+    Of where operators came from the table of stages stays.
+    """
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
+    kept = {key: value for key, value in model.metadata_props.items() if key == KEY}
     ClearMetadataAndDocStringPass()(model)
     model.metadata_props.clear()
+    model.metadata_props.update(kept)
     for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
         value.metadata_props.clear()
         value.doc_string = None

@@ -13,6 +13,7 @@ from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Signature, TensorSpec
 from minuet.models.compose import Fields, compose, decided, premultiply, render
 from minuet.models.denoiser import Context, Denoiser, DenoiserConfig
+from minuet.models.stage import Stage
 
 OUTPUT_SIDES = (64, 128, 256, 512)
 RGBA = 4
@@ -39,6 +40,7 @@ class Animator(nn.Module):
         self.network = network
         self.side = side
         self.pairs = tuple(pairwise(levels))
+        self.denoise, self.compose = nn.ModuleList(Stage() for _ in self.pairs), Stage()
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
 
     def forward(self, image: Tensor, tokens: Tensor, noise: Tensor) -> Tensor:
@@ -57,9 +59,9 @@ class Animator(nn.Module):
         context = self.network.encode(small, tokens)
         noisy = noise
         for index in range(len(self.pairs) - 1):
-            noisy = self.step(index, noisy, small, context)
-        fields = self.look(len(self.pairs) - 1, noisy, small, context)
-        return render(image, sticker, decided(fields))
+            noisy = self.denoise[index](self.step, index, noisy, small, context)
+        fields = self.denoise[-1](self.look, len(self.pairs) - 1, noisy, small, context)
+        return self.compose(render, image, sticker, decided(fields))
 
     def shrink(self, sticker_BCSS: Tensor) -> Tensor:
         """The sticker at the working size, by the mean of each square."""

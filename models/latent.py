@@ -14,6 +14,7 @@ from minuet.models.animator import example_of, signature_of
 from minuet.models.autoencoder import Autoencoder
 from minuet.models.compose import premultiply, unpremultiply
 from minuet.models.denoiser import Context, Denoiser
+from minuet.models.stage import Stage
 
 
 class LatentAnimator(nn.Module):
@@ -36,6 +37,7 @@ class LatentAnimator(nn.Module):
         self.network, self.codec = network, codec
         self.side = c.side * a.factor
         self.pairs = tuple(pairwise(levels))
+        self.denoise, self.decode = nn.ModuleList(Stage() for _ in self.pairs), Stage()
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
 
     def forward(self, image: Tensor, tokens: Tensor, noise: Tensor) -> Tensor:
@@ -54,8 +56,8 @@ class LatentAnimator(nn.Module):
         context = self.network.encode(first * 0.5 + 0.5, tokens)
         noisy = noise
         for index in range(len(self.pairs)):
-            noisy = self.step(index, noisy, first, context)
-        frames = self.codec.decode(noisy.reshape(-1, *noisy.shape[2:]))
+            noisy = self.denoise[index](self.step, index, noisy, first, context)
+        frames = self.decode(self.codec.decode, noisy.reshape(-1, *noisy.shape[2:]))
         frames = torch.cat([sticker, frames[1:]], dim=0)
         return (unpremultiply(frames) * 255 + 0.5).to(torch.uint8)
 

@@ -1,7 +1,7 @@
 """The same ONNX file -> frames, by OpenVINO on the CPU; float32, or bfloat16 where it is fast."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +9,10 @@ from typing import Any
 
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import Refusal
+from minuet.contracts.stages import KEY, StageTimes
 from minuet.contracts.tensors import Arrays, Signature
 from minuet.runtimes.loading import installed, library, opened, refuse_links
+from minuet.runtimes.watched import stage_times, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +49,53 @@ class OpenVinoRuntime:
     def open(
         self, bundle: Path, artifact: Artifact, signature: Signature, *, threads: int = 0
     ) -> Iterator[OpenVinoSession]:
+        _, compiled = self._compiled(bundle, artifact, threads)
+        yield OpenVinoSession(compiled.create_infer_request(), signature)
+
+    def stages(
+        self,
+        bundle: Path,
+        artifact: Artifact,
+        signature: Signature,
+        inputs: Arrays,
+        *,
+        runs: int,
+        threads: int = 0,
+    ) -> StageTimes:
+        """Sum the times of operators that OpenVINO's counters tell, stage by stage.
+
+        They are means over all runs, the first too, and so one value comes back for all.
+        """
+        said, compiled = self._compiled(bundle, artifact, threads, {"PERF_COUNT": "YES"})
+        table = table_of(said, artifact.entry)
+        session = OpenVinoSession(compiled.create_infer_request(), signature)
+        totals_ms = []
+        for _ in range(1 + runs):
+            session.run(inputs)
+            totals_ms.append(session.request.latency)
+        told = session.request.get_profiling_info()
+        operators = [(row.node_name, row.real_time.total_seconds() * 1e3) for row in told]
+        return stage_times([(sum(totals_ms) / len(totals_ms), operators)], table)
+
+    def _compiled(
+        self, bundle: Path, artifact: Artifact, threads: int, more: Mapping[str, str] | None = None
+    ) -> tuple[str | None, Any]:
+        """What the file says of its stages, and the model compiled from it."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import openvino
 
         config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": self.precision}
+        config |= more or {}
         if threads:
             config["INFERENCE_NUM_THREADS"] = str(threads)
         refuse_links(bundle, artifact)
         with opened(bundle, artifact, self.version()) as path:
             core = openvino.Core()
-            compiled = core.compile_model(core.read_model(str(path)), "CPU", config)
-        yield OpenVinoSession(compiled.create_infer_request(), signature)
+            model = core.read_model(str(path))
+            place = ["framework", KEY]
+            said = str(model.get_rt_info(place).astype(str)) if model.has_rt_info(place) else None
+            return said, core.compile_model(model, "CPU", config)
 
 
 # 8 bits of mantissa, for up to 5 times the speed where the processor has them.

@@ -5,8 +5,9 @@ libraries are missing is left out with a warning. Both are found out here: where
 the provider that was asked for, it was not run.
 """
 
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,16 @@ from typing import Any
 
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import MissingBackendError, Refusal
+from minuet.contracts.files import read_json
+from minuet.contracts.stages import KEY, StageTimes
 from minuet.contracts.tensors import Arrays, Signature
 from minuet.runtimes.loading import installed, library, opened, refuse_links
+from minuet.runtimes.watched import stage_times, table_of
 
 CPU = "CPUExecutionProvider"
 RECORD = "session.record_ep_graph_assignment_info"  # who runs what; from onnxruntime 1.24 on
+PROFILE_BYTES = 256 << 20  # 0.7 MB a run of a sticker student
+KERNEL = "_kernel_time"  # what the profiler writes behind an operator's name
 # Short names; any other is taken as ONNX Runtime's own, without "ExecutionProvider".
 PROVIDERS = {
     "cpu": CPU,
@@ -81,12 +87,42 @@ class OrtRuntime:
             MissingBackendError: the provider is not here, takes no operator of this file, or
                 lacks the kernels for its precision.
         """
+        with self._session(bundle, artifact, threads) as (session, placement):
+            yield OrtSession(session, signature, placement)
+
+    def stages(
+        self,
+        bundle: Path,
+        artifact: Artifact,
+        signature: Signature,
+        inputs: Arrays,
+        *,
+        runs: int,
+        threads: int = 0,
+    ) -> StageTimes:
+        """Sum the times of operators that ONNX Runtime's profiler tells, stage by stage."""
+        with (
+            tempfile.TemporaryDirectory(prefix="minuet-profile-") as folder,
+            self._session(bundle, artifact, threads, profile=f"{folder}/run") as (session, _),
+        ):
+            table = table_of(session.get_modelmeta().custom_metadata_map.get(KEY), artifact.entry)
+            for _ in range(1 + runs):
+                OrtSession(session, signature).run(inputs)
+            told = _runs(read_json(Path(session.end_profiling()), PROFILE_BYTES))
+        return stage_times(told[1:], table)
+
+    @contextmanager
+    def _session(
+        self, bundle: Path, artifact: Artifact, threads: int, profile: str = ""
+    ) -> Iterator[tuple[Any, dict[str, int]]]:
         if refusal := self.available():
             raise MissingBackendError(f"{self.name}: {refusal.reason}; not run.")
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
+        if profile:
+            options.enable_profiling, options.profile_file_prefix = True, profile
         options.log_severity_level = 3
         options.add_session_config_entry(RECORD, "1")
         asked = self._provider()
@@ -100,7 +136,7 @@ class OrtRuntime:
             placement = placement_of(session)
             if refusal := stood_in(session, asked, placement):
                 raise MissingBackendError(f"{self.name}: {refusal.reason}; not run.")
-        yield OrtSession(session, signature, placement)
+        yield session, placement
 
     def _provider(self) -> str:
         return PROVIDERS.get(self.provider, f"{self.provider}ExecutionProvider")
@@ -124,6 +160,20 @@ def stood_in(session: Any, asked: str, placement: Mapping[str, int]) -> Refusal 
         took = ", ".join(f"{name} {count}" for name, count in sorted(placement.items()))
         return Refusal(f"{asked} took no operator of this file ({took})")
     return None
+
+
+def _runs(events: Iterable[Mapping[str, Any]]) -> list[tuple[float, list[tuple[str, float]]]]:
+    """A profile -> for each run its time and its operators', ms; they ran one after another."""
+    found: list[tuple[float, list[tuple[str, float]]]] = []
+    operators: list[tuple[str, float]] = []
+    for event in sorted(events, key=lambda row: row["ts"] + row["dur"]):
+        name, spent = str(event["name"]), event["dur"] / 1e3
+        if event["cat"] == "Node" and name.endswith(KERNEL):
+            operators.append((name.removesuffix(KERNEL), spent))
+        elif name == "model_run":
+            found.append((spent, operators))
+            operators = []
+    return found
 
 
 def _kernels(artifact: Artifact, error: Exception) -> str:

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,7 +44,7 @@ def bench(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Measure latency, memory and bytes, each artifact in a fresh process, all taking turns."""
+    """Measure latency, stages, memory and bytes, in fresh processes, all taking turns."""
     from minuet.benchmarks.budget import find_budget, read_budget
     from minuet.benchmarks.gate import gate
     from minuet.benchmarks.measure import Plan
@@ -77,11 +76,14 @@ def bench(
 
 
 def tell(say: Out, runs: Sequence[Run], verdicts: Sequence[object]) -> None:
-    """The figures for people, what was not run, and the verdicts."""
+    """The figures for people, what was not run, the stages, and the verdicts."""
     say.table(("artifact", "runtime", *LOOKED_AT), [row(run) for run in runs])
     for run in runs:
         if run.refusal:
             say.say(f"not run: {run.artifact} on {run.runtime}: {run.refusal}")
+    for run in runs:
+        if told := stages(run):
+            say.say(f"stages: {run.artifact} on {run.runtime}: {told}")
     for verdict in verdicts:
         say.say(str(verdict))
 
@@ -228,22 +230,12 @@ def webp(frames_TCHW: NDArray[Any], size: int, fps: int = 8) -> bytes:
     """Planar straight RGBA frames -> an endless animated WebP."""
     from PIL import Image
 
-    frames = np.clip(np.asarray(frames_TCHW), 0, 255).round().astype(np.uint8)
-    images = [
-        Image.fromarray(np.ascontiguousarray(frame.transpose(1, 2, 0)), "RGBA").resize((size, size))
-        for frame in frames
-    ]
-    stream = BytesIO()
-    images[0].save(
-        stream,
-        "WEBP",
-        save_all=True,
-        append_images=images[1:],
-        duration=round(1000 / fps),
-        loop=0,
-        quality=85,
-    )
-    return stream.getvalue()
+    from minuet import media
+
+    frames_TCHW = np.clip(np.asarray(frames_TCHW), 0, 255).round().astype(np.uint8)
+    rows = (np.ascontiguousarray(frame.transpose(1, 2, 0)) for frame in frames_TCHW)
+    small = [np.asarray(Image.fromarray(row).resize((size, size))) for row in rows]
+    return media.webp(np.stack(small), fps, quality=85)
 
 
 def row(run: Run) -> list[object]:
@@ -258,6 +250,16 @@ def row(run: Run) -> list[object]:
     ]
     memory = "-" if run.peak_rss_mib is None else round(run.peak_rss_mib)
     return [run.artifact, run.runtime, *shares, *colds, memory, round(run.bytes_on_disk / 1e6, 2)]
+
+
+def stages(run: Run) -> str:
+    """A run's stages in a line for people, or why there are none; "" where it was not run."""
+    from minuet.benchmarks.stages import doubt, shares
+
+    if run.unwatched:
+        return f"not measured: {run.unwatched}"
+    told = [f"{row.name} {row.p50_ms:.2f} ms ({100 * row.share:.0f} %)" for row in shares(run)]
+    return "; ".join(filter(None, (", ".join(told), doubt(run))))
 
 
 def work_of(manifest: Manifest) -> dict[str, Any]:
@@ -293,7 +295,7 @@ def _run(key: str, artifact: Artifact, work: Mapping[str, Any], found: Any, thre
         bytes_on_disk=artifact.size,
         **work,
     )
-    return replace(blank, refusal=found.refusal)
+    return replace(blank, refusal=found.refusal, unwatched=found.unwatched)
 
 
 def _frames(path: Path) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,11 @@ class Fake:
         done = [next(self.runs) for _ in range(count)]
         if max(done) >= self.dies_after:
             raise GoneError("the cable was pulled")
-        return {"total": [10.0 + 10.0 / (1 + n) for n in done], "stage.text": [1.0] * count}
+        return {"total": [10.0 + 10.0 / (1 + n) for n in done]}
+
+    def stages(self, count: int) -> Block:
+        self.diary.append(f"watch {self.name}")
+        return {"stage.text": [7.0] * count, "watched": [30.0] * count}
 
     def save(self, path: Path) -> None:
         self.diary.append(f"save {self.name}")
@@ -35,7 +40,7 @@ class Fake:
         return 123.0
 
 
-PLAN = Plan(samples=8, seconds=60, block=2, colds=2)
+PLAN = Plan(samples=8, seconds=60, block=2, colds=2, watched=4)
 
 
 def makers(diary: list[str], *names: str, dies: str = "") -> dict[str, Callable[[], Fake]]:
@@ -60,7 +65,8 @@ def test_every_sample_is_kept_in_its_place() -> None:
         "first": 2,
         "warm_up": 15,
         "total": 8,
-        "stage.text": 8,
+        "stage.text": 4,
+        "watched": 4,
     }
     assert found.version == "fake 1" and found.peak_rss_mib == 123.0
 
@@ -70,7 +76,7 @@ def test_each_is_opened_alone_and_closed_before_it_is_opened_again() -> None:
     measure(makers(diary, "a", "b"), PLAN)
     opening = [entry for entry in diary if entry.split()[0] in ("open", "close")]
     assert opening[:6] == ["open a", "close a", "open a", "open b", "close b", "open b"]
-    assert opening[6:] == ["close a", "close b"]
+    assert opening[6:8] == ["close a", "close b"]
 
 
 def test_a_slow_opener_is_not_opened_again() -> None:
@@ -85,7 +91,35 @@ def test_who_vanishes_keeps_what_was_measured_and_the_others_go_on() -> None:
     assert found["a"].refusal == "the cable was pulled"
     assert 0 < len(found["a"].samples_ms["total"]) < PLAN.samples
     assert not found["b"].refusal and len(found["b"].samples_ms["total"]) == PLAN.samples
-    assert diary[-2:] == ["close a", "close b"]
+    assert diary[-4:] == ["close a", "close b", "watch b", "close b"]
+
+
+def test_stages_are_watched_when_all_that_is_timed_is_over() -> None:
+    diary: list[str] = []
+    watched = measure(makers(diary, "a", "b"), PLAN)
+    timed = measure(makers([], "a", "b"), replace(PLAN, watched=0))
+    assert diary[-4:] == ["watch a", "close a", "watch b", "close b"]
+    for name, found in watched.items():
+        assert found.samples_ms["total"] == timed[name].samples_ms["total"]
+        assert found.peak_rss_mib == timed[name].peak_rss_mib
+        assert not {"watched", "stage.text"} & set(timed[name].samples_ms)
+
+
+def test_a_slow_subject_is_watched_for_fewer_runs() -> None:
+    plan = replace(PLAN, watched=20, watched_seconds=0.05)  # 11 to 20 ms a run
+    assert len(measure(makers([], "a"), plan)["a"].samples_ms["watched"]) == 4
+    plan = replace(plan, watched_seconds=0.001)
+    assert len(measure(makers([], "a"), plan)["a"].samples_ms["watched"]) == 3
+
+
+def test_who_cannot_tell_its_stages_keeps_its_samples_and_says_why() -> None:
+    class Silent(Fake):
+        def stages(self, count: int) -> Block:
+            raise GoneError("it has no profiler")
+
+    found = measure({"a": lambda: Silent("a", [])}, PLAN)["a"]
+    assert found.unwatched == "it has no profiler" and not found.refusal
+    assert len(found.samples_ms["total"]) == PLAN.samples
 
 
 def test_who_refuses_to_open_is_asked_nothing_more() -> None:
@@ -143,3 +177,5 @@ def test_progress_counts_every_sample_once() -> None:
 def test_a_plan_of_nothing_is_refused() -> None:
     with pytest.raises(RequestError, match="at least 1"):
         Plan(samples=0)
+    with pytest.raises(RequestError, match="watched runs are 0 or more"):
+        Plan(watched=-1)

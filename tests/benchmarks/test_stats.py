@@ -63,34 +63,6 @@ def test_samples_that_lean_on_each_other_are_worth_less() -> None:
     assert 120 < stats.effective_size(chain) < 420
 
 
-def test_a_median_interval_is_narrower_with_more_samples_and_repeats_itself() -> None:
-    rng = np.random.default_rng(4)
-    few, many = latencies(rng, 30), latencies(rng, 480)
-    narrow, wide = stats.median_interval(many), stats.median_interval(few)
-    assert narrow.high - narrow.low < (wide.high - wide.low) / 2
-    assert stats.median_interval(few) == wide
-
-
-def test_a_difference_and_a_ratio_say_the_same_of_a_shift() -> None:
-    old = latencies(np.random.default_rng(5), 200)
-    ratio, gap = stats.ratio_interval(1.1 * old, old), stats.difference_interval(1.1 * old, old)
-    assert ratio.value == pytest.approx(1.1)
-    assert gap.value == pytest.approx(0.1 * np.median(old))
-    assert ratio.low < 1.1 < ratio.high and gap.low > 0
-
-
-def test_hodges_lehmann_is_the_median_of_all_pairs() -> None:
-    new, old = [3.0, 8.0, 4.0], [2.0, 5.0]
-    pairs = sorted(math.log(a / b) for a in new for b in old)
-    assert stats.hodges_lehmann(new, old).value == pytest.approx(math.exp(statistics.median(pairs)))
-
-
-def test_hodges_lehmann_holds_a_planted_ratio_and_not_one() -> None:
-    rng = np.random.default_rng(6)
-    found = stats.hodges_lehmann(latencies(rng, 150, 107.0), latencies(rng, 150))
-    assert 1.02 < found.low < 1.07 < found.high
-
-
 def test_the_rank_test_agrees_with_scipy() -> None:
     scipy_stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(7)

@@ -26,8 +26,13 @@ class Twice:
         (bundle / "seen").write_text(f"{os.getpid()} {artifact.entry} {threads}")
         yield Session()
 
+class Watching(Twice):
+    def stages(self, bundle, artifact, signature, inputs, *, runs, threads=0):
+        from minuet.contracts.stages import StageTimes
+        (bundle / "watched").write_text(f"{os.getpid()} {threads} {inputs['x'].sum()}")
+        return StageTimes(stages_ms={"text": (1.5,) * runs}, total_ms=(2.0,) * runs)
+
 class Session:
-    stages_ms = {"text": 1.5}
     def run(self, inputs): return {"y": inputs["x"] * 2}
 
 class Refusing(Twice):
@@ -80,7 +85,7 @@ def test_a_child_measures_in_a_process_of_its_own(bundle: Path, tmp_path: Path) 
     assert int(process) != os.getpid()
     assert (entry, threads) == ("onnx-fp32/model.onnx", "3")
     assert opened.version == "twice 2.0" and opened.load_ms > 0 and opened.first_ms > 0
-    assert len(block["total"]) == 3 and block["stage.text"] == [1.5] * 3
+    assert len(block["total"]) == 3
     assert peak is not None and peak > 5
     with np.load(tmp_path / "out.npz") as outputs:
         assert outputs["y"].tolist() == [0, 2, 4, 6]
@@ -131,10 +136,28 @@ def test_a_child_that_vanishes_between_questions_is_gone(bundle: Path) -> None:
 def test_here_and_in_a_child_the_same_words_are_spoken(bundle: Path, tmp_path: Path) -> None:
     here = Here(job=job(bundle))
     here.open()
-    assert sorted(here.sample(2)) == ["stage.text", "total"]
+    assert sorted(here.sample(2)) == ["total"]
     here.close()
     with pytest.raises(GoneError, match="not open"):
         here.sample(1)
+
+
+def test_stages_are_watched_in_a_process_that_does_nothing_else(bundle: Path) -> None:
+    child = Child(job(bundle, "Watching"))
+    found = child.stages(3)
+    assert child.close() is None
+    assert found == {"stage.text": [1.5] * 3, "watched": [2.0] * 3}
+    process, threads, total = (bundle / "watched").read_text().split()
+    assert int(process) != os.getpid() and (threads, total) == ("3", "6.0")
+    assert not (bundle / "seen").exists()  # no session was opened beside the watched one
+    assert Here(job=job(bundle, "Watching")).stages(3) == found
+
+
+def test_a_runtime_without_a_profiler_says_so_across_the_border(bundle: Path) -> None:
+    for subject in (Child(job(bundle)), Here(job=job(bundle))):
+        with pytest.raises(GoneError, match="twice does not say what its operators took"):
+            subject.stages(2)
+        subject.close()
 
 
 def test_an_artifact_that_is_not_held_is_answered_with_those_that_are(bundle: Path) -> None:

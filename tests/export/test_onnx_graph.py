@@ -161,7 +161,7 @@ def test_an_output_may_be_an_input_a_constant_or_another_output(
     signature = Signature(
         inputs=(specs["x"], specs["t"]), outputs=tuple(specs[name] for name in names)
     )
-    model = onnx_graph(capture(module, example, signature))
+    model, _ = onnx_graph(capture(module, example, signature))
     assert [value.name for value in model.graph.inputs] == ["x", "t"]
     assert [value.name for value in model.graph.outputs] == names
     session = ort.InferenceSession(

@@ -93,10 +93,12 @@ def test_a_bundle_becomes_a_report_and_a_page(bundle: Path, tmp_path: Path) -> N
     assert len(fake.samples_ms["total"]) == 6 and fake.samples_ms["load"]
     assert (fake.steps, fake.nfe, fake.bytes_on_disk) == (2, 4, 1000)
     assert fake.runtime_version == "fake 1.0" and fake.peak_rss_mib
+    assert fake.unwatched == "fake does not say what its operators took"
     assert absent.refusal == "absent is not installed" and not absent.samples_ms
     text = (tmp_path / "report" / "report.html").read_text()
     assert "tiny" in text and "data:image/webp;base64," in text
     assert "not run: onnx-fp32 on absent: absent is not installed" in done.output
+    assert "stages: onnx-fp32 on fake: not measured: fake does not say" in done.output
 
 
 @pytest.mark.parametrize(
@@ -211,6 +213,64 @@ def test_executorch_files_in_float_and_int8_are_measured_by_executorch(tmp_path:
     for row in rows.values():
         assert len(row.samples_ms["total"]) == 2 and row.samples_ms["load"] and not row.refusal
         assert row.runtime_version.startswith("executorch") and row.peak_rss_mib
+
+
+def test_a_stage_that_grew_slow_trips_its_budget_and_the_rest_stays_quiet(tmp_path: Path) -> None:
+    reports = {}
+    for name, layers in (("sound", 1), ("slow", 16)):
+        folder = staged_bundle(tmp_path / name, layers)
+        chosen = ("--runtimes", "ort", "--samples", 10, "--seconds", 30, "--threads", 1)
+        done = run("bench", folder, "-o", tmp_path / f"{name}-report", *chosen)
+        assert done.exit_code == 0, done.output
+        assert "stages: onnx-fp32 on ort: " in done.output and "compose" in done.output
+        reports[name] = read_report(tmp_path / f"{name}-report").runs[0]
+        assert "<h2>Stages</h2>" in (tmp_path / f"{name}-report" / "report.html").read_text()
+    budget = tmp_path / "b.toml"
+    limits = [
+        f'[[limits]]\nmetric = "stage.{stage}.p50"\nunit = "ms"\nat_most = {at_most}\n'
+        for stage in ("read", "compose")
+        for at_most in [4 * np.median(reports["sound"].samples_ms[f"stage.{stage}"])]
+    ]
+    budget.write_text('schema = 1\nname = "b"\n' + "".join(limits))
+    assert run("gate", tmp_path / "sound-report", "--budget", budget).exit_code == 0
+    done = run("gate", tmp_path / "slow-report", "--budget", budget)
+    assert done.exit_code == 1, done.output
+    assert "fail: onnx-fp32 on ort: stage.compose.p50" in done.output
+    assert "pass: onnx-fp32 on ort: stage.read.p50" in done.output
+
+
+def staged_bundle(folder: Path, layers: int) -> Path:
+    """A program of two stages; the second is so many convolutions."""
+    import torch
+
+    from minuet.export.capture import capture
+    from minuet.export.to_onnx import export_onnx
+
+    class Program(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.read = torch.nn.Conv2d(4, 16, 5, padding=2)
+            rows = (torch.nn.Conv2d(16, 16, 3, padding=1) for _ in range(layers))
+            self.compose = torch.nn.Sequential(*rows, torch.nn.Conv2d(16, 4, 1))
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.compose(self.read(image))
+            return found
+
+    spec = replace(ONE_FRAME.inputs[0], shape=(1, 4, 64, 64))
+    frames = replace(ONE_FRAME.outputs[0], shape=(1, 4, 64, 64))
+    signature = Signature(inputs=(spec,), outputs=(frames,))
+    program = capture(Program(), drawn_inputs(signature, 0), signature)
+    seal(
+        folder,
+        name="staged",
+        family="test",
+        programs={"main": signature},
+        sampler={"steps": 1, "nfe": 1},
+        artifacts=[export_onnx(program, folder)],
+        source_sha256="0" * 64,
+    )
+    return folder
 
 
 ONE_FRAME = Signature(
