@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from minuet.benchmarks.stats import Interval, mean_interval
 from minuet.contracts.errors import RequestError
+from minuet.contracts.pixels import Floats, change, premultiplied, seam
 
 Frames = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 PSNR_CAP = 60.0  # dB: identical frames, not infinitely good ones
 SOFT = (0.1, 0.9)  # alpha between these is half-transparent: an edge, a ghost, or blur
-STILL = 1e-4  # mean change a frame below which nothing moves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,13 +151,6 @@ def _judged(clip_THWC: Frames, reference: Reference, judge: Judge) -> Row:
     return row | {"features": (min(gaps), 1.0)}
 
 
-def premultiplied(frames_THWC: Frames) -> Floats:
-    """Straight uint8 -> premultiplied float32 in 0..1: invisible colours must not count."""
-    frames = frames_THWC.astype(np.float32) / np.float32(255)
-    frames[..., :3] *= frames[..., 3:]
-    return frames
-
-
 def psnr(a: Floats, b: Floats) -> float:
     """Peak signal to noise in dB over premultiplied RGBA, capped at PSNR_CAP."""
     error = float(np.mean((a - b) ** 2))
@@ -179,21 +171,6 @@ def soft_share(frames_THWC: Floats) -> float:
     """Share of half-transparent pixels."""
     alpha = frames_THWC[..., 3]
     return float(((alpha > SOFT[0]) & (alpha < SOFT[1])).mean())
-
-
-def change(frames_THWC: Floats) -> float:
-    """Mean absolute change from frame to frame around the loop."""
-    return float(np.abs(frames_THWC - np.roll(frames_THWC, 1, axis=0)).mean())
-
-
-def seam(frames_THWC: Floats) -> float:
-    """The loop's last step over its mean step; 1 where nothing moves.
-
-    A loop that closes has a seam like its other steps. Between 0 and T.
-    """
-    last = float(np.abs(frames_THWC[-1] - frames_THWC[0]).mean())
-    mean = change(frames_THWC)
-    return last / mean if mean > STILL else 1.0
 
 
 def warp_error(clip_THWC: Floats, future: Future) -> float | None:

@@ -95,7 +95,7 @@ class Curate:
 
     motion: float = 0.5  # the judge's probability of the asked motion
     moved: tuple[float, float] = (0.3, 3.0)  # motion, as a ratio to the median of its kind
-    seam: float = 2.5  # the step over the loop's seam over the mean step
+    seam: float = 2.1  # the step over the loop's seam over the mean step
     paint: float = 0.25  # share of the sticker's pixels that are painted, not moved
 
 

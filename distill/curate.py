@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from minuet.contracts.pixels import change, premultiplied, seam
 from minuet.contracts.recipe import Curate
 from minuet.distill.ensemble import Candidate
 
@@ -29,23 +30,9 @@ class Verdict:
         return s["agreement"] - 0.1 * max(0.0, s["seam"] - 1) - s["painted"] + 0.1 * s["held"]
 
 
-def premultiplied(frames_THWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Straight RGBA bytes -> premultiplied in [0, 1]."""
-    rgba = frames_THWC.astype(np.float32) / 255
-    return np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], axis=-1)
-
-
 def motion_amount(frames_THWC: NDArray[np.uint8]) -> float:
     """Mean absolute change from frame to frame around the loop, premultiplied."""
-    x = premultiplied(frames_THWC)
-    return float(np.abs(x - np.roll(x, -1, axis=0)).mean())
-
-
-def seam(frames_THWC: NDArray[np.uint8]) -> float:
-    """The step from the last frame to the first, over the mean step."""
-    x = premultiplied(frames_THWC)
-    steps = np.abs(x - np.roll(x, -1, axis=0)).mean((1, 2, 3))
-    return float(steps[-1] / max(float(steps[:-1].mean()), 1e-6))
+    return change(premultiplied(frames_THWC))
 
 
 def held_together(frames_THWC: NDArray[np.uint8]) -> float:
@@ -74,7 +61,7 @@ def judged(candidates: Sequence[Candidate], judge: Judge, rules: Curate) -> list
         scores = {
             "agreement": float(judge(frames).get(candidate.request.motion, 0.0)),
             "moved": amount / max(usual[candidate.request.motion], 1e-6),
-            "seam": seam(frames),
+            "seam": seam(premultiplied(frames)),
             "held": held_together(frames),
             "painted": candidate.painted,
         }

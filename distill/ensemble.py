@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from minuet.contracts.pixels import premultiplied
 from minuet.distill.path import noise
 from minuet.distill.store import Known
 from minuet.distill.teacher import Teacher
@@ -87,6 +88,5 @@ def _answers(
 
 def shrunk(image_HWC: NDArray[np.uint8], side: int) -> Tensor:
     """A square RGBA picture, straight alpha -> premultiplied (C, side, side) in [0, 1]."""
-    rgba = torch.from_numpy(image_HWC).permute(2, 0, 1)[None].float() / 255
-    rgba = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], dim=1)
-    return F.adaptive_avg_pool2d(rgba, side)[0]
+    seen = torch.from_numpy(premultiplied(image_HWC)).permute(2, 0, 1).contiguous()
+    return F.adaptive_avg_pool2d(seen[None], side)[0]

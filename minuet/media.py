@@ -132,10 +132,14 @@ def _save(images: list[Image.Image], format: str, durations_ms: list[int], **mor
     return stream.getvalue()
 
 
+def webp(frames: Frames, fps: int = FPS, **how: Any) -> bytes:
+    """An endless animated WebP; how: Pillow's options of the format, such as lossless."""
+    return _save(_images(frames), "WEBP", durations(len(frames), fps, 1), **how)
+
+
 def _webp(frames: Frames, fps: int) -> bytes:
     # Slower methods take ten times as long here and save two per cent.
-    more = {"lossless": True, "method": 1, "quality": 50}
-    return _save(_images(frames), "WEBP", durations(len(frames), fps, 1), **more)
+    return webp(frames, fps, lossless=True, method=1, quality=50)
 
 
 def _apng(frames: Frames, fps: int) -> bytes:

@@ -10,16 +10,14 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from minuet import shipped
+from minuet import media, shipped
 from minuet.benchmarks.machine import cpu_name
 from minuet.contracts.files import read_json, write_bytes, write_json
 from minuet.evaluation import gigaflops
@@ -159,7 +157,9 @@ def curated(kept: Path, target: Path) -> None:
     with safe_open(path, "np") as file:
         frames, numbers = file.get_tensor("frames"), file.get_tensor("noise")
         about = {key: json.loads(file.metadata()[key]) for key in ("captions", "sources", "scores")}
-    blobs = [np.frombuffer(webp(clip), np.uint8) for clip in frames]
+    blobs = [
+        np.frombuffer(media.webp(clip, lossless=True, exact=True), np.uint8) for clip in frames
+    ]
     ends = np.cumsum([len(blob) for blob in blobs])
     write_bytes(target / "clips.safetensors", save({"webp": np.concatenate(blobs), "ends": ends}))
     rows = [
@@ -169,23 +169,6 @@ def curated(kept: Path, target: Path) -> None:
         )
     ]
     write_json(target / "index.json", {"clips": rows, "summary": read_json(kept / "summary.json")})
-
-
-def webp(frames_THWC: Any) -> bytes:
-    """Frames as one lossless animation."""
-    images = [Image.fromarray(frame, "RGBA") for frame in np.ascontiguousarray(frames_THWC)]
-    stream = BytesIO()
-    images[0].save(
-        stream,
-        "WEBP",
-        save_all=True,
-        append_images=images[1:],
-        duration=125,
-        loop=0,
-        lossless=True,
-        exact=True,
-    )
-    return stream.getvalue()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from minuet.benchmarks import quality
 from minuet.benchmarks.degrade import DEGRADATIONS, Subject, blend, box_blur, calibration
 from minuet.benchmarks.quality import Future, Judge, Reference, Seen, score, summarise
 from minuet.contracts.errors import RequestError
+from minuet.contracts.pixels import premultiplied
 
 SIDE = 64
 
@@ -164,7 +165,7 @@ def test_a_reference_without_a_future_is_refused() -> None:
 def test_a_blur_keeps_the_colour_and_spreads_the_edge() -> None:
     soft = box_blur(LEFT.frames_THWC[:1], 2)[0]
     assert soft[32, 32, 3] == 255
-    assert quality.soft_share(quality.premultiplied(soft[None])) > 0.05
+    assert quality.soft_share(premultiplied(soft[None])) > 0.05
     inside = soft[..., 3] > 40
     assert np.abs(soft[inside][:, 0].astype(int) - 230).min() <= 1
 

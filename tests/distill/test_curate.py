@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from minuet.contracts.pixels import premultiplied, seam
 from minuet.contracts.recipe import Curate
 from minuet.distill.curate import (
     Verdict,
@@ -17,7 +18,6 @@ from minuet.distill.curate import (
     motion_amount,
     refusal,
     scored,
-    seam,
 )
 from minuet.distill.ensemble import Candidate, Request
 from minuet.distill.store import Known
@@ -93,10 +93,11 @@ def test_what_nobody_can_see_does_not_move() -> None:
     assert motion_amount(hidden) == 0
 
 
-def test_the_seam_is_the_last_step_over_the_mean_of_the_others() -> None:
-    assert seam(GOOD) == pytest.approx(1.0)
+def test_the_seam_is_the_last_step_over_the_mean_step() -> None:
+    assert seam(premultiplied(GOOD)) == pytest.approx(1.0)
     # Four steps of 1 column among seven, and one of 4 back.
-    assert seam(OPEN) == pytest.approx(4 / (4 / 7))
+    assert seam(premultiplied(OPEN)) == pytest.approx(4 / (8 / 8))
+    assert seam(premultiplied(STILL)) == 1.0  # a clip that does not move has no jump in it
 
 
 def test_a_sticker_that_shrinks_is_not_held_together() -> None:
