@@ -108,7 +108,7 @@ def _forms(program: Program, target: str) -> Iterator[ExportedProgram]:
     if target == "coreml":
         from minuet.export.coreml_convert import formed
 
-        yield formed(program)
+        yield formed(program).exported
 
 
 def _probe(program: Program, bundle: Path, artifact: Artifact, inputs: Arrays) -> Probe:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minuet.contracts.artifact import Artifact
-from minuet.contracts.errors import MissingBackendError, Refusal
+from minuet.contracts.errors import MissingBackendError, Refusal, RequestError
 from minuet.contracts.tensors import Array, Arrays, Signature, TensorSpec
 from minuet.runtimes.loading import installed, library, opened
 
@@ -30,9 +30,19 @@ class CoreMLSession:
 
 
 def as_declared(value: Array, spec: TensorSpec) -> Array:
-    """Core ML's float32 0..255 -> the signature's dtype, truncated as the program would."""
+    """Core ML's float32 0..255 -> the signature's dtype, truncated as the program would.
+
+    Raises:
+        RequestError: it is no number, which would become a black byte here and a crash in Swift.
+    """
     if spec.dtype != "uint8":
         return value.astype(spec.dtype)
+    strange = value.size - int(np.isfinite(value).sum())
+    if strange:
+        raise RequestError(
+            f"{strange} of {value.size} values of {spec.name} are not numbers; "
+            "export in a wider precision, or look for an overflow in hazards.json."
+        )
     return np.clip(value, 0, 255).astype(np.uint8)
 
 

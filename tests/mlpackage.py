@@ -82,6 +82,62 @@ def save(package: Path, model: Any) -> Path:
     return package
 
 
+class Saved:
+    """A package on disk whose program is tampered with: constants, arguments, operations."""
+
+    def __init__(self, package: Path) -> None:
+        self.path = package / "Data" / MODEL
+        self.model = message()
+        self.model.ParseFromString(self.path.read_bytes())
+        function = self.model.mlProgram.functions["main"]
+        self.block = function.block_specializations[function.opset]
+
+    def keep(self) -> None:
+        """Write it back."""
+        self.path.write_bytes(self.model.SerializeToString())
+
+    def op(self, name: str) -> Any:
+        """The operation whose first result is called so, casts to a narrower type aside."""
+        names = {name, f"{name}_cast_fp16", f"{name}_to_fp16", f"{name}_promoted_to_fp16"}
+        return next(op for op in self.block.operations if names & {one.name for one in op.outputs})
+
+    def values(self, kind: str = "const") -> dict[str, np.ndarray[Any, Any]]:
+        """Every array among a kind's own values, by name."""
+        from minuet.runtimes.mil.values import constant as read
+
+        rows = ((op, op.attributes) for op in self.block.operations if op.type == kind)
+        found = {op.outputs[0].name: read(a["val"], self.path.parent).array() for op, a in rows}
+        return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+
+    def put(self, name: str, value: np.ndarray[Any, Any]) -> None:
+        """Another value for a constant, in its own type; the weight file stays as it was."""
+        spec = self.op(name)
+        before = self.values()[spec.outputs[0].name]
+        spec.attributes["val"].Clear()
+        constant(spec.attributes["val"], np.ascontiguousarray(value, before.dtype))
+
+    def behind(self, name: str, kind: str, **arguments: Any) -> None:
+        """One more operation between a result and whoever reads it."""
+        maker = self.op(name)
+        out = next(one for one in maker.outputs if one.name == name)
+        made = type(maker)()
+        made.type = kind
+        made.outputs.add().CopyFrom(out)
+        out.name = f"{name}_before"
+        for key, value in {"x": out.name, **arguments}.items():
+            argument = made.inputs[key].arguments.add()
+            if isinstance(value, str):
+                argument.name = value
+            else:
+                constant(argument.value, value)
+        place = 1 + list(self.block.operations).index(maker)
+        after = [*self.block.operations]
+        after.insert(place, made)
+        kept = [type(maker).FromString(op.SerializeToString()) for op in after]
+        del self.block.operations[:]
+        self.block.operations.extend(kept)
+
+
 def _fill(block: Any, ops: Sequence[Op], outputs: Sequence[str]) -> None:
     for op in ops:
         made = block.operations.add(type=op.kind)

@@ -1,7 +1,6 @@
 """The first wrong layer is found inside saved artifacts, or by exporting cuts of the program."""
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from minuet.benchmarks import parity_graph
-from minuet.benchmarks.parity import difference, judge
 from minuet.benchmarks.parity_bisect import first_divergence
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import MissingBackendError
@@ -18,7 +16,6 @@ from minuet.contracts.tensors import Array, Signature, TensorSpec
 from minuet.divergence import CutProbe, diverges
 from minuet.export.capture import Program, capture
 from minuet.export.table import exporter
-from minuet.runtimes.executorch import ExecutorchRuntime
 from minuet.runtimes.table import runtimes_for
 
 
@@ -102,44 +99,3 @@ def test_where_the_backend_cannot_run_that_is_said(program: Program, tmp_path: P
     engine = Artifact(target="tensorrt", precision="fp32", entry="e", files=(), requires={})
     with pytest.raises(MissingBackendError, match="layers were not compared"):
         diverges(program, tmp_path, engine, INPUTS)
-
-
-# --- what upstream gets silently wrong ------------------------------------------------------------
-
-
-class TwoLayers(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = nn.Linear(64, 64), nn.Linear(64, 64)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.b(torch.relu(self.a(x)))
-        return y
-
-
-def as_executorch_runs(program: Program, folder: Path) -> Iterator[tuple[Artifact, Array]]:
-    artifact = exporter("executorch")(program, folder, "fp32")
-    inputs = {"x": program.inputs[0].numpy()}
-    with ExecutorchRuntime().open(folder, artifact, program.signature, threads=1) as session:
-        yield artifact, session.run(inputs)["y"]
-
-
-@pytest.mark.slow
-def test_torchaos_int8_weights_are_silently_wrong_in_xnnpack_and_caught(tmp_path: Path) -> None:
-    """executorch 1.4.1, torchao 0.18: -121 dB, where the quantized module itself is at 45 dB."""
-    pytest.importorskip("executorch")
-    quantization = pytest.importorskip("torchao.quantization")
-    torch.manual_seed(0)
-    module = TwoLayers().eval()
-    x, y = (TensorSpec(name=k, axes="BC", shape=(4, 64), dtype="float32") for k in "xy")
-    signature = Signature(inputs=(x,), outputs=(y,))
-    rows = {"x": np.random.default_rng(0).standard_normal((4, 64)).astype(np.float32)}
-    oracle = expected(capture(module, rows, signature))
-    narrow = copy.deepcopy(module)
-    quantization.quantize_(narrow, quantization.Int8WeightOnlyConfig())
-    with torch.inference_mode():
-        assert difference(oracle, narrow(torch.from_numpy(rows["x"])).numpy()).db > 40
-    for name, one, verdict in (("float", module, "pass"), ("int8", narrow, "fail")):
-        program = capture(one, rows, signature)
-        for artifact, found in as_executorch_runs(program, tmp_path / name):
-            assert judge(artifact, "executorch", "", difference(oracle, found)).verdict == verdict
