@@ -90,8 +90,13 @@ class Record:
 
 def remember(engine: bytes, library: Library, devices: Sequence[str]) -> Record:
     """Trust an engine that was built just now; on a disk that cannot be written, nothing."""
+    return remember_hash(hashlib.sha256(engine).hexdigest(), library, devices)
+
+
+def remember_hash(sha256: str, library: Library, devices: Sequence[str]) -> Record:
+    """The same of an engine that went to its file as it was built, hashed on the way."""
     record = Record(
-        sha256=hashlib.sha256(engine).hexdigest(),
+        sha256=sha256,
         library=library.name,
         version=library.version,
         devices=tuple(devices),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from minuet.export import shims_coreml_9_0 as shims
 from minuet.export.blame import ADVICE, blame, owner
 from minuet.export.capture import Program
 from minuet.export.quiet import quiet
+from minuet.export.rewrites.engine import Log
 from minuet.export.rewrites.table import rewrite
 
 if TYPE_CHECKING:
@@ -28,8 +30,16 @@ NETWORK = frozenset({"conv", "conv_transpose", "linear", "matmul"})
 PLACED = ("sin", "cos")
 
 
-def formed(program: Program, *, free: bool = False) -> ExportedProgram:
-    """What the converter is given: operators that it knows, under the names that a package has.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What the converter is given: operators that it knows, under the names that a package has."""
+
+    exported: ExportedProgram
+    log: Log  # what rules rewrote on the way there
+
+
+def formed(program: Program, *, free: bool = False) -> Form:
+    """A program in the form that the converter takes.
 
     Args:
         free: some sizes are not known; the rewriting rules, which count on them, are left out.
@@ -39,14 +49,13 @@ def formed(program: Program, *, free: bool = False) -> ExportedProgram:
     """
     with quiet():
         shims.register()
-        known = program if free else rewrite(program, "coreml")[0]
-        made = shims.lowered(float_outputs(known.exported))
-    return made
+        known, log = (program, Log()) if free else rewrite(program, "coreml")
+        return Form(exported=shims.lowered(float_outputs(known.exported)), log=log)
 
 
 def convert(
     program: Program, precision: str, ios: int, sizes: Sequence[Signature] = ()
-) -> tuple[Any, ExportedProgram]:
+) -> tuple[Any, Form]:
     """A program as coremltools' model, not loaded, and the form that it was made from.
 
     Raises:
@@ -62,7 +71,7 @@ def convert(
         }
         try:
             model = ct.convert(
-                form,
+                form.exported,
                 convert_to="mlprogram",
                 minimum_deployment_target=ct.target[f"iOS{ios}"],
                 compute_precision=arithmetic[precision],
@@ -73,7 +82,7 @@ def convert(
                 skip_model_load=True,
             )
         except Exception as error:
-            insist_axes(form, error)
+            insist_axes(form.exported, error)
             where = blame(program, error)
             raise RequestError(
                 f"coremltools could not convert {where or 'the program'}: {str(error)[:300]}."

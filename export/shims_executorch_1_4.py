@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 NEEDS = {
     "XNNPACKRemoveCloneOpsTransform": ("clone", "dim_order"),
     "DimOrderOpsRevertPass": ("dim_order",),
-    "ConvertToUpsampleBilinear2d": ("index", "upsample"),
+    # Its pattern is the operator itself, and that is left as it is.
+    "ConvertToUpsampleBilinear2d": ("index",),
     "ConvertToLinearPass": ("mm",),
-    "ConvertToSDPAPass": ("softmax",),
+    "ConvertToSDPAPass": ("logical_not",),  # of torch's safe softmax, which both patterns hold
     "FuseBatchNormPass": ("batch_norm",),
     "DecomposeBatchNorm": ("batch_norm",),
     "FuseActivationPass": ("relu", "hardtanh", "clamp"),

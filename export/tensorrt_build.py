@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from minuet.contracts.engine import Library, keep, recall
 from minuet.contracts.errors import MissingBackendError, RequestError
@@ -24,9 +26,19 @@ class Order:
 
 
 def build(library: Library, order: Order) -> bytes:
-    """The engine's bytes; the same order gives the same bytes from TensorRT for RTX.
+    """The engine's bytes, in memory; raises what build_into does."""
+    stream = io.BytesIO()
+    build_into(library, order, stream)
+    return stream.getvalue()
+
+
+def build_into(library: Library, order: Order, stream: BinaryIO) -> str:
+    """Write the engine as it is serialized, so that memory never holds it whole; its SHA-256.
+
+    The same order gives the same bytes from TensorRT for RTX.
 
     Raises:
+        OSError: the stream takes no more.
         RequestError: TensorRT cannot read the model or cannot build it, in its own words.
         MissingBackendError: this library builds on a GPU, and none is here.
     """
@@ -44,12 +56,15 @@ def build(library: Library, order: Order) -> bytes:
             config.set_flag(trt.BuilderFlag.STRIP_PLAN)
         _aim(library, config, order.capabilities)
         cache = _timed(library, config)
-        engine = builder.build_serialized_network(network, config)
-    if engine is None:
+        writer = _writer(trt, stream)
+        built = _serialize(builder, network, config, writer)
+    if writer.failure:
+        raise writer.failure
+    if not built:
         raise RequestError(_refused(order, heard))
     if cache:
         keep(cache, bytes(config.get_timing_cache().serialize()))
-    return bytes(engine)
+    return str(writer.digest.hexdigest())
 
 
 def known_capabilities(library: Library) -> list[str]:
@@ -68,6 +83,40 @@ def _listener(trt: Any, heard: list[str]) -> Any:
                 heard.append(message.strip())
 
     return Listener()
+
+
+def _writer(trt: Any, stream: BinaryIO) -> Any:
+    """What hands an engine on to a stream, piece by piece, and hashes it on the way.
+
+    An exception may not pass through TensorRT: it is kept, and the rest is not taken.
+    """
+
+    class Writer(getattr(trt, "IStreamWriter", object)):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.digest = hashlib.sha256()
+            self.failure: OSError | None = None
+
+        def write(self, data: Any) -> int:
+            try:
+                stream.write(data)
+            except OSError as error:
+                self.failure = error
+                return 0
+            self.digest.update(data)
+            return len(data)
+
+    return Writer()
+
+
+def _serialize(builder: Any, network: Any, config: Any, writer: Any) -> bool:
+    """Whether there is an engine; older `tensorrt` packages make it in one piece."""
+    if hasattr(builder, "build_serialized_network_to_stream"):
+        return bool(builder.build_serialized_network_to_stream(network, config, writer))
+    engine = builder.build_serialized_network(network, config)
+    if engine is not None:
+        writer.write(memoryview(engine))
+    return engine is not None
 
 
 def _builder(library: Library, logger: Any) -> Any:

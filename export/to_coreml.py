@@ -45,7 +45,7 @@ def export_coreml(
     functions: Mapping[str, Program] | None = None,
     inspect: Inspect | None = None,
 ) -> Artifact:
-    """Write bundle/coreml-<precision>/model.mlpackage, and hazards.json beside it.
+    """Write bundle/coreml-<precision>/model.mlpackage, hazards.json and rewrites.json.
 
     Core ML has no uint8 outputs: frames leave as float32 of 0..255, to be truncated by the host
     as the program itself would. Scalars become tensors of one element.
@@ -76,12 +76,14 @@ def export_coreml(
         save_functions(model, functions, path, precision, ios)
     else:
         save(model, path)
-    found = hazards(path, modules_of(form))
+    modules = modules_of(form.exported)
+    found = hazards(path, modules)
     if inspect:
         given = zip(program.signature.inputs, program.inputs, strict=True)
         seen = inspect(path, {spec.name: value for spec, value in given})
-        found += owned(seen, modules_of(form))
+        found += owned(seen, modules)
     write_json(path.with_name(HAZARDS), [asdict(one) for one in found])
+    form.log.write_beside(path)
     return describe(
         bundle,
         target="coreml",

@@ -72,7 +72,7 @@ def export_executorch(
         if not absent:
             _check_loads(Path(stream.name))
     write_json(path.with_name("delegation.json"), table.to_json())
-    write_json(path.with_name("rewrites.json"), log.to_json())
+    log.write_beside(path)
     return describe(
         bundle,
         target="executorch",

@@ -16,7 +16,9 @@ from minuet.export.onnx_consumers import opset_for
 from minuet.export.onnx_graph import graph_of, strip
 from minuet.export.onnx_read import read_onnx
 from minuet.export.onnx_write import LIMIT_BYTES, bare, write_onnx
+from minuet.export.rewrites.engine import Log
 from minuet.export.rewrites.table import rewrite
+from minuet.export.sources.onnx_file import OnnxProgram
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -33,7 +35,7 @@ def export_onnx(
     finish: Callable[[Any], Any] | None = None,
     inline_bytes: int = LIMIT_BYTES,
 ) -> Artifact:
-    """Write bundle/onnx-<precision>/model.onnx, and model.onnx.data where that is too large.
+    """Write bundle/onnx-<precision>/model.onnx, its .data where that is too large, rewrites.json.
 
     The bytes depend on the program alone: names of source files and stack traces are removed.
     Inputs and outputs keep the signature's dtypes in every precision. int8 takes a program that
@@ -45,10 +47,11 @@ def export_onnx(
         inline_bytes: weights that together take more lie in a file of their own.
     """
     started = time.perf_counter()
-    model = onnx_graph(program, precision, consumer)
+    model, log = onnx_graph(program, precision, consumer)
     if finish:
         model = _finished(model, finish)
-    return _write(model, bundle, precision, started, inline_bytes=inline_bytes, consumer=consumer)
+    to = bundle, precision, started
+    return _write(model, *to, inline_bytes=inline_bytes, consumer=consumer, log=log)
 
 
 def adopt_onnx(
@@ -70,16 +73,23 @@ def adopt_onnx(
     return _write(found, bundle, precision, started, inline_bytes=inline_bytes)
 
 
-def onnx_graph(program: Program, precision: str = "fp32", consumer: str = CONSUMER) -> ir.Model:
-    """A model in memory, in a precision, for a reader; its weights are torch's own until read."""
-    rules = "tensorrt" if consumer == "tensorrt" else "onnx"
-    model = graph_of(rewrite(program, rules)[0], opset_for(consumer, precision))
-    return halve(model, precision) if precision in WIDTHS else model
+def onnx_graph(
+    program: Program | OnnxProgram, precision: str = "fp32", consumer: str = CONSUMER
+) -> tuple[ir.Model, Log]:
+    """A model in memory, in a precision, for a reader, and the log of what rules rewrote.
+
+    The model's weights are torch's own, or the file's, until they are read.
+    """
+    if isinstance(program, OnnxProgram):  # which keeps its own operators
+        return program.graph(precision), Log()
+    rewritten, log = rewrite(program, "tensorrt" if consumer == "tensorrt" else "onnx")
+    model = graph_of(rewritten, opset_for(consumer, precision))
+    return halve(model, precision) if precision in WIDTHS else model, log
 
 
 def onnx_model(program: Program, precision: str = "fp32", consumer: str = CONSUMER) -> Any:
     """The same as an onnx.ModelProto, with a copy of every weight: for what wants bytes."""
-    return _proto(onnx_graph(program, precision, consumer))
+    return _proto(onnx_graph(program, precision, consumer)[0])
 
 
 def half(model: Any) -> Any:
@@ -109,9 +119,12 @@ def _write(
     *,
     inline_bytes: int,
     consumer: str = CONSUMER,
+    log: Log | None = None,
 ) -> Artifact:
     path = bundle / f"onnx-{precision}" / "model.onnx"
     write_onnx(model, path, inline_bytes=inline_bytes)
+    if log:
+        log.write_beside(path)
     requires = {"opset": str(model.opset_imports[""]), "ir": str(model.ir_version)}
     return describe(
         bundle,

@@ -10,13 +10,22 @@ import time
 from pathlib import Path
 
 from minuet.contracts.artifact import Artifact
-from minuet.contracts.engine import Library, doubt, installed_library, keep, recall, remember
+from minuet.contracts.engine import (
+    Library,
+    doubt,
+    installed_library,
+    keep,
+    recall,
+    remember,
+    remember_hash,
+)
 from minuet.contracts.errors import MissingBackendError, RequestError
-from minuet.contracts.files import sha256_of, write_bytes
+from minuet.contracts.files import sha256_of, writing
 from minuet.export.capture import Program
 from minuet.export.files import describe
 from minuet.export.onnx_write import write_onnx
-from minuet.export.tensorrt_build import Order, build
+from minuet.export.rewrites.engine import Log
+from minuet.export.tensorrt_build import Order, build, build_into
 from minuet.export.to_onnx import onnx_graph
 
 CAPABILITY = "SM86"  # RTX 30 series
@@ -31,7 +40,7 @@ def export_tensorrt(
     capability: str = CAPABILITY,
     strip: bool = False,
 ) -> Artifact:
-    """Write model.onnx and model.engine below bundle/tensorrt-<precision>/.
+    """Write model.onnx, model.engine and rewrites.json below bundle/tensorrt-<precision>/.
 
     TensorRT for RTX builds for named compute capabilities, GPU or not, and the same program gives
     the same bytes; the `tensorrt` package builds for, and on, the GPU of this machine. The engine
@@ -51,11 +60,12 @@ def export_tensorrt(
     devices = devices_of(library, capability)
     folder = bundle / f"tensorrt-{precision}"
     model = folder / MODEL
-    write_onnx(onnx_graph(program, precision, "tensorrt"), model)
-    aim = devices if library.aims else ()
-    engine = build(library, Order(model=model, capabilities=aim, strip=strip))
-    write_bytes(folder / ENGINE, engine)
-    remember(engine, library, devices)
+    log = _write_model(program, precision, model)
+    order = Order(model=model, capabilities=devices if library.aims else (), strip=strip)
+    with writing(folder / ENGINE, sync=False) as stream:
+        sha256 = build_into(library, order, stream)
+    remember_hash(sha256, library, devices)
+    log.write_beside(model)
     requires = {"library": library.name, "version": library.version, "gpu": " ".join(devices)}
     return describe(
         bundle,
@@ -65,6 +75,13 @@ def export_tensorrt(
         requires=requires | ({"weights": MODEL} if strip else {}),
         seconds=time.perf_counter() - started,
     )
+
+
+def _write_model(program: Program, precision: str, path: Path) -> Log:
+    """The graph is forgotten once it is written: building reads it from the file."""
+    graph, log = onnx_graph(program, precision, "tensorrt")
+    write_onnx(graph, path)
+    return log
 
 
 def devices_of(library: Library, capability: str = CAPABILITY) -> tuple[str, ...]:

@@ -185,7 +185,7 @@ def _tapped(
     """
     import onnx
 
-    if len(artifact.files) > 1:
+    if f"{artifact.entry}.data" in {file.path for file in artifact.files}:
         raise RequestError(f"{artifact.name}: its inner values are shown up to 2 GB only.")
     model = onnx.load(str(contained(bundle, artifact.entry)), load_external_data=False)
     known = names(program.exported, [spec.name for spec in program.signature.outputs])

@@ -6,15 +6,19 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minuet.contracts.errors import Refusal
+from minuet.contracts.files import write_json
 from minuet.export.quiet import quiet
 from minuet.export.rewrites.draft import Draft, functional, kind_of, module_of
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
+
+REWRITES = "rewrites.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +58,7 @@ class Rule(ABC):
 class Log:
     """Where rules were applied, and where they refused."""
 
-    places: tuple[Place, ...]
+    places: tuple[Place, ...] = ()
 
     @property
     def applied(self) -> Counter[str]:
@@ -76,6 +80,10 @@ class Log:
                 if one.refusal is not None
             ],
         }
+
+    def write_beside(self, artifact: Path) -> None:
+        """Keep it in rewrites.json in the artifact's folder."""
+        write_json(artifact.with_name(REWRITES), self.to_json())
 
 
 def apply(exported: ExportedProgram, rules: Iterable[Rule]) -> tuple[ExportedProgram, Log]:

@@ -1,7 +1,11 @@
 """TensorRT engines are built without a GPU; what cannot be is said."""
 
+import errno
 import hashlib
+import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,9 +16,9 @@ from torch import nn
 from minuet.contracts.engine import Library, doubt, installed_library
 from minuet.contracts.errors import MissingBackendError, RequestError
 from minuet.contracts.tensors import Signature, TensorSpec
-from minuet.export import to_tensorrt
+from minuet.export import tensorrt_build, to_tensorrt
 from minuet.export.capture import Program, capture
-from minuet.export.tensorrt_build import Order, build, known_capabilities
+from minuet.export.tensorrt_build import Order, build, build_into, known_capabilities
 from minuet.export.to_tensorrt import devices_of, export_tensorrt, rebuild, this_device
 
 pytest.importorskip("tensorrt_rtx_bindings")
@@ -55,7 +59,8 @@ def test_a_whole_sampler_is_built_and_says_what_for(
     assert artifact.name == f"tensorrt-{precision}"
     assert artifact.requires["gpu"] == "SM86 SM89"
     assert artifact.requires["library"] == "tensorrt_rtx"
-    assert [Path(file.path).name for file in artifact.files] == ["model.engine", "model.onnx"]
+    names = [Path(file.path).name for file in artifact.files]
+    assert names == ["model.engine", "model.onnx", "rewrites.json"]
     engine = (tmp_path / artifact.entry).read_bytes()
     assert len(engine) > 100_000
     library = installed_library()
@@ -86,6 +91,40 @@ def test_the_same_model_gives_the_same_engine(model: Path) -> None:
     library, order = installed_library(), Order(model=model, capabilities=("SM89",))
     first, second = (hashlib.sha256(build(library, order)).digest() for _ in range(2))
     assert first == second
+
+
+def test_an_engine_is_written_as_it_is_built(model: Path, tmp_path: Path) -> None:
+    library, order = installed_library(), Order(model=model, capabilities=("SM86",))
+    with (tmp_path / "engine").open("wb") as stream:
+        sha256 = build_into(library, order, stream)
+    written = (tmp_path / "engine").read_bytes()
+    assert written == build(library, order) and sha256 == hashlib.sha256(written).hexdigest()
+
+
+def test_an_engine_in_one_piece_is_the_same_engine(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the tensorrt package made it before it knew streams."""
+    library, order = installed_library(), Order(model=model, capabilities=("SM86",))
+    streamed = build(library, order)
+
+    def whole(builder: Any, network: Any, config: Any, writer: Any) -> bool:
+        plain = SimpleNamespace(build_serialized_network=builder.build_serialized_network)
+        return serialize(plain, network, config, writer)
+
+    serialize = tensorrt_build._serialize
+    monkeypatch.setattr(tensorrt_build, "_serialize", whole)
+    assert build(library, order) == streamed
+
+
+def test_a_full_disk_is_said_as_such_while_an_engine_is_built(model: Path) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, "no space left")
+
+    order = Order(model=model, capabilities=("SM86",))
+    with pytest.raises(OSError, match="no space left"):
+        build_into(installed_library(), order, Full())
 
 
 def test_a_rebuilt_engine_is_this_users_own_and_built_once(
