@@ -61,6 +61,8 @@ def _hints(kind: Any) -> dict[str, Any]:
 def _scalar(kind: Any, value: Any, name: str) -> Any:
     if kind is str:
         return _is(str, "text", value, name)
+    if kind is bool:
+        return _is(bool, "true or false", value, name)
     wanted = "a number" if kind is float else "a whole number"
     found = _is((int, float) if kind is float else int, wanted, value, name)
     if isinstance(value, bool) or not abs(found) < LARGEST:  # nor is a NaN below anything

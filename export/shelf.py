@@ -55,8 +55,12 @@ class Shelf:
         if known := self._known(key):
             return (*known, False)
         home = self.folder / key
-        with write_folder(home) as staging:
-            made = replace(write(staging), key=key)
+        try:
+            with write_folder(home) as staging:
+                made = replace(write(staging), key=key)
+        except BaseException:
+            self.forget(key)  # an empty folder would stay
+            raise
         _note(made)
         return home, made, True
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from minuet.contracts.errors import RequestError
-from minuet.sources import Source, Wish, read_source
+from minuet.sources import Source, read_source
+from minuet.wish import Wish
 
 if TYPE_CHECKING:
     from minuet.export.capture import Program
@@ -74,7 +75,7 @@ def read_sizes(
     if not also:
         return {}
     others = [(size, read_source(word, replace(wish, size=size))) for size in also]
-    found = {part.name: _sizes(part, others, way) for part in source.parts}
+    found = {part.name: _sizes(part, others, way) for part in _modules(source)}
     kept = {name: one for name, one in found.items() if one.others}
     if not kept:
         raise RequestError(f"{word}: is the same at every size of --also; leave it out.")
@@ -84,9 +85,16 @@ def read_sizes(
 def _sizes(first: Part, sources: Sequence[tuple[tuple[int, int], Source]], way: str) -> Sizes:
     found: dict[str, Part] = {}
     for (height, width), source in sources:
-        part = next((one for one in source.parts if one.name == first.name), None)
+        part = next((one for one in _modules(source) if one.name == first.name), None)
         known = [one.signature for one in (first, *found.values())]
         if part and part.signature not in known:
             name = f"{first.name}_{height}x{width}"
             found[name] = replace(part, name=name)
     return Sizes(first=first, others=tuple(found.values()), way=way)
+
+
+def _modules(source: Source) -> Iterator[Part]:
+    """The parts that can be made again at another size: all but files."""
+    from minuet.export.sources.part import Part
+
+    yield from (part for part in source.parts if isinstance(part, Part))

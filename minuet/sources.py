@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minuet.able import is_onnx
 from minuet.contracts.artifact import MAIN
 from minuet.contracts.errors import RequestError
+from minuet.wish import ASKED, Wish
 
 if TYPE_CHECKING:
     from minuet.export.capture import Program
+    from minuet.export.sources.onnx_file import OnnxPart
     from minuet.export.sources.part import Part
     from minuet.models.student import Student
 
@@ -25,7 +28,6 @@ FAMILY = "models:"  # models:denoiser/pocket, models:autoencoder/f4
 KEPT = frozenset({".json", ".txt", ".model"})
 # Files that are taken for a source, and why they are none.
 KINDS = {
-    ".onnx": "an ONNX file, which is exported already; adopt_onnx (see docs/export.md) checks it",
     ".safetensors": "weights without the network that they are of",
     ".gguf": "weights without the network that they are of",
     ".ckpt": "a pickle, which can run code when it is read",
@@ -36,45 +38,32 @@ KINDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What of a source is wanted, and how; None: the source's own choice."""
-
-    size: tuple[int, int] | None = None  # height, width in px
-    frames: int | None = None
-    steps: int | None = None
-    guidance: float | None = None
-    components: tuple[str, ...] = ()
-    fused: bool = False
-    seed: int = 0
-    more: dict[str, Any] = field(default_factory=dict)  # other arguments of a pipeline's call
-    local_code: bool = False
-
-    def __post_init__(self) -> None:
-        if self.size:
-            from minuet.export.sources.record import check_size
-
-            check_size(self.size)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Programs to export, and what is said of them."""
 
     name: str
     family: str
     sha256: str  # of the weights
-    parts: tuple[Part, ...]
+    parts: tuple[Part | OnnxPart, ...]
     sampler: dict[str, Any] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)  # in the bundle, by path
     quantize: Callable[[Program, str], Program] | None = None  # program and target -> int8
 
 
-def read_source(word: str, wish: Wish) -> Source:
-    """Whatever a word names.
+def read_source(word: str, wish: Wish, *, local_code: bool = False) -> Source:
+    """Whatever a word names; what was asked of it is kept with how it is sampled.
+
+    Args:
+        local_code: whether a factory may lie in the current folder.
 
     Raises:
         RequestError: it names nothing, or the wish does not fit it.
     """
+    source = _read(word, wish, local_code)
+    return replace(source, sampler=source.sampler | {ASKED: wish.to_json()})
+
+
+def _read(word: str, wish: Wish, local_code: bool) -> Source:
     from minuet.export.sources.factory import is_factory
     from minuet.export.sources.folder import is_pipeline
 
@@ -86,23 +75,18 @@ def read_source(word: str, wish: Wish) -> Source:
     if (path / "model.json").exists():
         return _alone(_student(path, wish), wish)
     if not path.exists() and is_factory(word):
-        return _alone(_module(word, wish), wish)
+        return _alone(_module(word, wish, local_code), wish)
+    if is_onnx(word):
+        return _alone(_file(path, wish), wish)
     if path.is_dir():
         from minuet.export.sources.folder import read_folder
 
         read_folder(path)  # says what is missing
     what = KINDS.get(path.suffix, "a file") if path.exists() else "not there"
     raise RequestError(
-        f"{word}: {what}. Name a student's or a diffusers pipeline's folder, "
+        f"{word}: {what}. Name a student's or a diffusers pipeline's folder, an ONNX file, "
         f"package.module:factory, or one of {', '.join(families())}."
     )
-
-
-def is_quantized(word: str) -> bool:
-    """Whether a student's folder holds a recipe for int8."""
-    from minuet.quantize.recipe import is_quantized as has_recipe
-
-    return has_recipe(Path(word))
 
 
 def families() -> tuple[str, ...]:
@@ -285,16 +269,26 @@ def _sha256(network: Any) -> str:
     return digest.hexdigest()
 
 
-def _module(word: str, wish: Wish) -> Source:
+def _module(word: str, wish: Wish, local_code: bool) -> Source:
     from minuet.export.sources.factory import part_from
 
     if wish.size:
         raise RequestError(
             f"{word}: a factory's examples say its size; --size and --also are not for it."
         )
-    part, sha256 = part_from(word, here=wish.local_code)
+    part, sha256 = part_from(word, here=local_code)
     family = part.signature.outputs[0].meaning.partition(".")[0]
     return Source(name=word.partition(":")[2], family=family, sha256=sha256, parts=(part,))
+
+
+def _file(path: Path, wish: Wish) -> Source:
+    """An ONNX file, as it is."""
+    from minuet.export.sources.onnx_file import onnx_part
+
+    if wish.size:
+        raise RequestError(f"{path}: an ONNX file has the size that it has; leave --size out.")
+    part = onnx_part(path, wish.seed)
+    return Source(name=path.stem, family="ONNX", sha256=part.held.sha256, parts=(part,))
 
 
 def _pipeline(path: Path, wish: Wish) -> Source:

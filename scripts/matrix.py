@@ -105,7 +105,7 @@ def programs(name: str) -> dict[str, Callable[[], Any]]:
 
 def verdict(make: Callable[[], Any], target: str) -> str:
     """Nothing where a program was written and is the same model, else why not."""
-    from minuet.commands.export import How, Job, _options, _written
+    from minuet.exporting import How, Job, made_of, piece_of
     from minuet.proof import Known, prove
 
     job = Job(target=target, precision=PRECISION[target])
@@ -114,7 +114,7 @@ def verdict(make: Callable[[], Any], target: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder)
             program = part.program()
-            made = _written(program, job, home, _options(job, How()))
+            made = made_of(piece_of(part, program, job, How()), home)
             artifact = replace(made, component=part.name)
             known = Known(part.name, program)
             told = (part.signature, part.cases)

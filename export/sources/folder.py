@@ -13,6 +13,7 @@ from typing import Any
 
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.files import MAX_FILE_BYTES, contained, read_json, sha256_of
+from minuet.export.quiet import quiet
 from minuet.export.sources.weights import check_weights
 
 INDEX = "model_index.json"
@@ -59,7 +60,8 @@ def read_folder(path: Path) -> PipelineFolder:
     _refuse_code(path, files)
     index = read_json(path / INDEX)
     _refuse_remote(path / INDEX, index)
-    pipeline, components = _components(path, index)
+    with quiet():  # diffusers imports much at the first look at a class, and all of it talks
+        pipeline, components = _components(path, index)
     for name, row in components.items():
         own = [file for file in files if file.startswith(f"{name}/")]
         _check_component(path, own, _stem(*row))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from minuet.contracts.errors import RequestError
 from minuet.export.quiet import quiet
+from minuet.export.sources.bounds import check_bounds
 from minuet.export.sources.part import Call, Part, given_to, part_of
 from minuet.export.sources.tree import rebuilt
 
@@ -25,8 +25,6 @@ ALIASES = {
     "decode": {"z": "latent_sample"},
 }
 PROMPTS = ("a red rabbit waving its paw in the snow", "two small cats")
-MAX_SIDE = 8192  # px
-MAX_FRAMES = 1024
 Runs = dict[str, list[Call]]
 
 
@@ -42,19 +40,7 @@ class Request:
     more: Mapping[str, Any] = field(default_factory=dict)  # any other argument, by name
 
     def __post_init__(self) -> None:
-        check_size(self.size)
-        if self.frames is not None and not 1 <= self.frames <= MAX_FRAMES:
-            raise RequestError(f"a video has 1 to {MAX_FRAMES} frames, not {self.frames}.")
-
-
-def check_size(size: tuple[int, int] | None) -> None:
-    """Refuse sides that are none.
-
-    Raises:
-        RequestError: with the side.
-    """
-    if wrong := [side for side in size or () if not 1 <= side <= MAX_SIDE]:
-        raise RequestError(f"a side is 1 to {MAX_SIDE} px, not {wrong[0]}.")
+        check_bounds(size=self.size, frames=self.frames, steps=self.steps)
 
 
 def arguments(pipeline: Any, request: Request, at: int = 0) -> dict[str, Any]:
@@ -108,24 +94,6 @@ def picture(size: tuple[int, int], at: int = 0) -> Any:
     plain = Image.radial_gradient("L").rotate(30 + 60 * at).resize((width, height))
     other = Image.linear_gradient("L").rotate(90 * at).resize((width, height))
     return Image.merge("RGB", (plain, other, plain.rotate(180)))
-
-
-def parse_more(words: Sequence[str]) -> dict[str, Any]:
-    """name=value, with a value of JSON where it is some.
-
-    Raises:
-        RequestError: a word without a name.
-    """
-    found = {}
-    for word in words:
-        name, sign, value = word.partition("=")
-        if not sign or not name.isidentifier():
-            raise RequestError(f"--set takes name=value, got {word!r}.")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
 
 
 def recorded(pipeline: Any, request: Request, wanted: Sequence[str] = ()) -> Runs:

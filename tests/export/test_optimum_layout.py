@@ -22,8 +22,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Writt
     return out, write_optimum(pipelines.build("sd"), out)
 
 
-def pictures(pipeline: Any, **more: Any) -> np.ndarray:
-    given = pipelines.arguments("sd") | {"generator": torch.Generator().manual_seed(3)}
+def pictures(pipeline: Any, name: str, **more: Any) -> np.ndarray:
+    given = pipelines.arguments(name) | {"generator": torch.Generator().manual_seed(3)}
     pipeline.set_progress_bar_config(disable=True)
     found: np.ndarray = pipeline(**given | {"output_type": "np"} | more).images
     return found
@@ -41,9 +41,29 @@ def test_optimums_pipeline_makes_the_same_pictures(
     ours = diffusers.DiffusionPipeline.from_pretrained(pipelines.build("sd"))
     # Another number of pictures and another shape than the example's: the axes are open.
     for more in ({}, {"num_images_per_prompt": 2, "height": 48, "width": 64}):
-        expected = pictures(ours, **more)
+        expected = pictures(ours, "sd", **more)
         assert expected.std() > 0.01
-        np.testing.assert_allclose(pictures(theirs, **more), expected, atol=SAME)
+        np.testing.assert_allclose(pictures(theirs, "sd", **more), expected, atol=SAME)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("sdxl", "ORTStableDiffusionXLPipeline"), ("flux", "ORTFluxPipeline")],
+)
+def test_two_text_encoders_and_packed_latents_run_there_too(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    optimum = pytest.importorskip("optimum.onnxruntime")
+    import diffusers
+
+    write_optimum(pipelines.build(name), tmp_path / name)
+    theirs = getattr(optimum, kind).from_pretrained(tmp_path / name)
+    ours = diffusers.DiffusionPipeline.from_pretrained(pipelines.build(name))
+    expected = pictures(ours, name, height=48, width=64)
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(pictures(theirs, name, height=48, width=64), expected, atol=SAME)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import subprocess
 import sys
 import warnings
 
@@ -62,3 +63,21 @@ def test_torch_does_not_tell_what_it_lacks_of_torchvision() -> None:
     finally:
         speaker.removeHandler(listener)
     assert heard == []
+
+
+@pytest.mark.slow
+def test_nothing_is_said_while_a_pipeline_is_read() -> None:
+    """In a process of its own: libraries speak when they are first imported."""
+    pytest.importorskip("diffusers")
+    from tests.pipelines import build
+
+    lines = [
+        "import sys",
+        "from pathlib import Path",
+        "from minuet.export.sources.folder import read_folder",
+        "from minuet.export.sources.pipeline import load_pipeline",
+        "load_pipeline(read_folder(Path(sys.argv[1])))",
+    ]
+    given = [sys.executable, "-c", "\n".join(lines), str(build("sd"))]
+    done = subprocess.run(given, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -41,3 +41,28 @@ def test_who_ran_elsewhere_is_named_with_the_place() -> None:
     no = Parity(verdict="not run", backend="ort", reason="no kernel for bfloat16")
     rows = [artifact("fp32", passed("ort: 1")), artifact("bf16", no)]
     assert list(absent(rows)) == ["not run: ort on onnx-bf16: no kernel for bfloat16"]
+
+
+def test_reasons_that_differ_in_one_word_are_one_line() -> None:
+    said = "this build has no {}, only CPU; another has"
+    rows = {"ort-cuda": "CUDA", "ort-tensorrt": "TensorRT", "ort-coreml": "CoreML"}
+    parities = [
+        Parity(verdict="not run", backend=name, reason=said.format(word))
+        for name, word in rows.items()
+    ]
+    other = Parity(verdict="not run", backend="mil", reason="it knows no such operator at all")
+    assert list(absent([artifact("fp32", *parities, other)])) == [
+        f"not run: {', '.join(rows)}: {said.format('CUDA or TensorRT or CoreML')}",
+        "not run: mil: it knows no such operator at all",
+    ]
+
+
+def test_of_one_runtime_each_reason_keeps_its_line() -> None:
+    rows = [
+        artifact(name, Parity(verdict="not run", backend="ort", reason=f"no kernel for {name}"))
+        for name in ("fp16", "bf16")
+    ]
+    assert list(absent(rows)) == [
+        "not run: ort on onnx-fp16: no kernel for fp16",
+        "not run: ort on onnx-bf16: no kernel for bf16",
+    ]

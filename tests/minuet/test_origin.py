@@ -7,7 +7,8 @@ import pytest
 
 from minuet.contracts.errors import DamagedError
 from minuet.origin import Origin
-from minuet.sources import Wish, read_source
+from minuet.sources import read_source
+from minuet.wish import Wish
 
 SOURCE = "models:autoencoder/f4"
 

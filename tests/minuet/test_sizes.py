@@ -4,7 +4,8 @@ import pytest
 
 from minuet.contracts.errors import RequestError
 from minuet.sizes import read_sizes
-from minuet.sources import Wish, read_source
+from minuet.sources import read_source
+from minuet.wish import Wish
 
 WORD, WISH = "models:autoencoder/f4", Wish(size=(16, 16))
 

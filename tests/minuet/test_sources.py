@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from minuet.contracts.errors import RequestError
-from minuet.sources import KINDS, Wish, read_source
+from minuet.sources import KINDS, read_source
+from minuet.wish import Wish
 
 
 @pytest.mark.parametrize("ending", [*KINDS, ".tflite"])

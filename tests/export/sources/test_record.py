@@ -10,7 +10,7 @@ import torch
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.export.sources.folder import read_folder
 from minuet.export.sources.pipeline import components, load_pipeline
-from minuet.export.sources.record import Request, arguments, parse_more, picture
+from minuet.export.sources.record import Request, arguments, picture
 from tests.pipelines import CALLS, PIPELINES, build
 
 pytest.importorskip("diffusers")
@@ -123,18 +123,11 @@ def test_a_call_that_cannot_be_made_up_is_refused(
 
 @pytest.mark.parametrize(
     "more",
-    [{"size": (9000, 8)}, {"size": (0, 8)}, {"frames": 5000}],
+    [{"size": (9000, 8)}, {"size": (0, 8)}, {"frames": 5000}, {"steps": 5000}],
 )
 def test_absurd_sizes_are_refused(more: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match="not"):
         Request(**more)
-
-
-def test_settings_are_json_where_they_can_be() -> None:
-    found = parse_more(["a=3", "b=true", "c=word", 'd=[1, "x"]', "e=x=y"])
-    assert found == {"a": 3, "b": True, "c": "word", "d": [1, "x"], "e": "x=y"}
-    with pytest.raises(RequestError, match="--set takes name=value"):
-        parse_more(["width"])
 
 
 def spoiled(tmp_path: Path, name: str, **config: Any) -> Path:

@@ -15,11 +15,13 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from minuet.__main__ import app
+from minuet.able import FLOATS, Able
 from minuet.commands.common import Out
-from minuet.commands.export import Job, plan_jobs, sides, words
+from minuet.commands.export import plan_jobs, settings, sides, words
 from minuet.contracts.errors import RequestError
 from minuet.contracts.files import sha256_of
 from minuet.export.bundle import load_bundle
+from minuet.exporting import Job
 from minuet.models.denoiser import DenoiserConfig
 from minuet.models.student import Sampler, Student, save_student
 from minuet.stickers import captions
@@ -175,14 +177,14 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(student: Path, tmp_path: Pat
 def test_jobs_are_targets_times_precisions_and_omissions_are_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    jobs = plan_jobs(words("onnx, executorch,onnx"), ["fp32", "fp16"], Out())
+    jobs = plan_jobs(words("onnx, executorch,onnx"), ["fp32", "fp16"], Out(), Able())
     names = [(job.target, job.precision) for job in jobs]
     assert names == [("onnx", "fp32"), ("onnx", "fp16"), ("executorch", "fp32")]
     assert "executorch is not written in fp16; left out" in capsys.readouterr().err
 
 
 def test_a_quantized_student_is_int8_where_that_is_written() -> None:
-    jobs = plan_jobs(["onnx", "coreml"], [], Out(), quantized=True)
+    jobs = plan_jobs(["onnx", "coreml"], [], Out(), Able(precisions=("int8", *FLOATS)))
     assert jobs == [
         Job(target="onnx", precision="int8"),
         Job(target="coreml", precision="fp16"),
@@ -203,7 +205,7 @@ def test_what_cannot_be_written_is_refused(
     targets: list[str], precisions: list[str], message: str
 ) -> None:
     with pytest.raises(RequestError, match=message):
-        plan_jobs(targets, precisions, Out())
+        plan_jobs(targets, precisions, Out(), Able())
 
 
 @pytest.mark.parametrize(
@@ -218,6 +220,55 @@ def test_a_size_is_a_side_or_height_and_width(text: str, size: tuple[int, int] |
 def test_any_other_size_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match="--size is a side or HEIGHTxWIDTH"):
         sides(text)
+
+
+def test_settings_are_json_where_they_can_be() -> None:
+    found = settings(["a=3", "b=true", "c=word", 'd=[1, "x"]', "e=x=y"])
+    assert found == {"a": 3, "b": True, "c": "word", "d": [1, "x"], "e": "x=y"}
+    with pytest.raises(RequestError, match="--set takes name=value"):
+        settings(["width"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--consumer", "opencv"), "nothing is known of the consumer 'opencv'; choose from onnx"),
+        (("--consumer", "openvino", "--to", "coreml"), "--consumer is for ONNX; add onnx to --to"),
+        (("--strip-weights", "--to", "onnx"), "--strip-weights is for TensorRT; add tensorrt"),
+        (("--set", "sigmas=1e9", "--to", "onnx"), "--set takes numbers up to 10000"),
+    ],
+)
+def test_options_that_fit_nothing_are_refused_before_anything_is_read(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    done = run("export", *arguments)
+    assert done.exit_code == 2 and message in " ".join(done.output.split()), done.output
+
+
+def test_who_reads_it_decides_the_operator_set(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    given = ("models:autoencoder/f4", "--size", "32", "--to", "onnx", "-o", str(out))
+    done = run("export", *given, "--consumer", "tensorrt")
+    assert done.exit_code == 0, done.output
+    rows = load_bundle(out).artifacts
+    assert {row.requires["consumer"] for row in rows} == {"tensorrt"}
+    assert all(row.parity[0].verdict == "pass" for row in rows)
+    opsets = {onnx.load(str(out / row.entry)).opset_import[0].version for row in rows}
+    assert opsets == {21}  # 18 for all others
+
+
+def test_an_engine_without_its_weights_is_made_where_there_is_a_gpu(tmp_path: Path) -> None:
+    """Upstream: a refittable build of TensorRT for RTX 1.7 asks CUDA for the GPU."""
+    pytest.importorskip("tensorrt_rtx_bindings")
+    out = tmp_path / "bundle"
+    given = ("models:autoencoder/f4", "--size", "32", "--to", "tensorrt", "-o", str(out))
+    done = run("export", *given, "--strip-weights")
+    if torch.cuda.is_available():
+        assert done.exit_code == 0, done.output
+        assert {row.requires["weights"] for row in load_bundle(out).artifacts} == {"model.onnx"}
+        return
+    assert done.exit_code == 2 and "Build it with its weights in it" in done.output
+    assert not out.exists() and list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")

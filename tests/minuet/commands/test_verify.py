@@ -141,3 +141,38 @@ def test_what_was_asked_at_the_export_is_asked_again_of_the_same_arithmetic() ->
     assert recorded_db(artifact, "openvino-bf16", SNR) == 20.0
     assert recorded_db(artifact, "ort", PSNR) is None
     assert recorded_db(replace(artifact, parity=()), "ort", SNR) is None
+
+
+@pytest.mark.slow
+def test_an_export_with_options_is_repeated_from_the_manifest(tmp_path: Path) -> None:
+    """Of a video pipeline, whose shapes follow frames and words, and whose times follow steps."""
+    from tests.pipelines import build
+
+    bundle, source = tmp_path / "bundle", str(build("wan"))
+    given = [*("--components", "transformer", "--to", "onnx", "--size", "32", "--seed", "5")]
+    given += ["--frames", "9", "--steps", "3", "--set", "max_sequence_length=12"]
+    done = run("export", source, *given, "-o", str(bundle))
+    assert done.exit_code == 0, done.output
+    (program,) = load_bundle(bundle).programs.values()
+    shapes = {spec.name: spec.shape for spec in program.inputs}
+    assert shapes["hidden_states"][2] == 3 and shapes["encoder_hidden_states"][1] == 12
+    done = run("verify", str(bundle), "--source", source, "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads((bundle / "manifest.json").read_text())
+    assert told["sampler"]["asked"] == {
+        "size": [32, 32],
+        "frames": 9,
+        "steps": 3,
+        "components": ["transformer"],
+        "seed": 5,
+        "more": {"max_sequence_length": 12},
+    }
+    for change, said in (
+        ({"frames": 5}, "gives no program 'transformer' of the shapes in the bundle"),
+        ({"frames": 10**7}, "a video has 1 to 1024 frames, not 10000000"),
+    ):
+        asked = told["sampler"]["asked"] | change
+        changed = told | {"sampler": told["sampler"] | {"asked": asked}}
+        (bundle / "manifest.json").write_text(json.dumps(changed))
+        done = run("verify", str(bundle), "--source", source)
+        assert done.exit_code == 2 and said in " ".join(done.output.split()), done.output
