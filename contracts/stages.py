@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from minuet.contracts.errors import DamagedError
 
@@ -48,9 +49,13 @@ def unpack(text: str, where: str) -> dict[str, str]:
         rows = json.loads(text) if len(text) <= MOST_BYTES else None
     except (ValueError, RecursionError):
         rows = None
-    if not isinstance(rows, dict) or not all(type(names) is str for names in rows.values()):
-        raise DamagedError(f"{where}: its table of stages is damaged; export again.")
-    return {name: stage for stage, names in rows.items() for name in names.split()}
+    table = cast(dict[str, object], rows) if isinstance(rows, dict) else {"": None}
+    found: dict[str, str] = {}
+    for stage, names in table.items():
+        if not isinstance(names, str):
+            raise DamagedError(f"{where}: its table of stages is damaged; export again.")
+        found |= dict.fromkeys(names.split(), stage)
+    return found
 
 
 def stage_of(operator: str, stages: Mapping[str, str]) -> str:

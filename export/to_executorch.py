@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -158,9 +159,13 @@ def delegated(edge: Any) -> Iterator[Node]:
 
 def _let_go() -> None:
     """Free what was lowered: it holds every weight once more, and loading packs them once again."""
-    from executorch.exir.backend.utils import is_same_node
+    from executorch.exir.backend.utils import WhyNoPartition, is_same_node
     from torch._subclasses.fake_tensor import FakeTensorMode
 
+    for name, module in list(sys.modules.items()):
+        why = getattr(module, "why", None) if name.startswith("executorch.") else None
+        if isinstance(why, WhyNoPartition):
+            why.node = None  # the last that a partitioner left out, and with it its whole graph
     FakeTensorMode.cache_clear()  # its keys hold the delegates
     is_same_node.cache_clear()  # so do these: nodes, and with them their whole graphs
     gc.collect()
