@@ -27,6 +27,8 @@ FLOORS = {
     ("bf16", PSNR): (49.8, 43.7, 35.7),
     ("int8", SNR): (34.1, 32.9, 32.1),
     ("int8", PSNR): (42.3, 38.9, 36.2),
+    ("palette", SNR): (31.2, 29.4, 24.3),
+    ("palette", PSNR): (37.3, 31.9, 24.0),
 }
 
 # What a backend may add to the eager program's own noise, in dB. Its sums come in another order
@@ -53,6 +55,7 @@ REASONS = {
     "fp16": "10 bits of mantissa through the network; where samples are placed stays float32",
     "bf16": "7 bits of mantissa through the network; where samples are placed stays float32",
     "int8": "8-bit weights and activations: rounding flips propagate from step to step",
+    "palette": "weights of a few bits, no worse in sum than six even bits for every one of them",
 }
 
 # What a file in a precision is computed in.
@@ -67,6 +70,7 @@ ARITHMETIC = {
     ("coreml", "fp32"): "fp32",
     ("coreml", "fp16"): "fp16",
     ("coreml", "int8"): "int8",
+    ("coreml", "palette"): "palette",
     ("tensorrt", "fp32"): "tf32",
     ("tensorrt", "fp16"): "fp16",
     ("tensorrt", "bf16"): "bf16",

@@ -14,7 +14,7 @@ from minuet.contracts.tensors import Signature
 
 SCHEMA = 2  # raised with every new field and every change of meaning
 TARGETS = ("onnx", "executorch", "coreml", "tensorrt")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "palette")
 VERDICTS = ("pass", "fail", "not run")
 MAIN = "main"  # the program of a bundle that has one; its files lie in no folder of their own
 

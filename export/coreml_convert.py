@@ -17,6 +17,7 @@ from minuet.contracts.tensors import Signature
 from minuet.export import shims_coreml_9_0 as shims
 from minuet.export.blame import ADVICE, blame, owner
 from minuet.export.capture import Program
+from minuet.export.coreml_palettes import tabled
 from minuet.export.quiet import quiet
 from minuet.export.rewrites.engine import Log
 from minuet.export.rewrites.table import rewrite
@@ -69,6 +70,7 @@ def convert(
             "fp16": ct.transform.FP16ComputePrecision(op_selector=may_be_half),
             "fp32": ct.precision.FLOAT32,
         }
+        arithmetic["palette"] = arithmetic["fp16"]
         try:
             model = ct.convert(
                 form.exported,
@@ -88,7 +90,7 @@ def convert(
                 f"coremltools could not convert {where or 'the program'}: {str(error)[:300]}."
                 + (f" {ADVICE}" if where else "")
             ) from error
-    return model, form
+    return (tabled(model, ios) if precision == "palette" else model), form
 
 
 def save(model: Any, path: Path) -> None:

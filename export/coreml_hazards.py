@@ -110,7 +110,7 @@ def insist_units(units: str, precision: str) -> None:
         raise RequestError(
             f"compute units {units!r} are not known; choose from {', '.join(UNITS)}."
         )
-    if units == "cpuAndNeuralEngine" and precision != "fp16":
+    if units == "cpuAndNeuralEngine" and precision == "fp32":
         raise RequestError(
             f"the Neural Engine computes in float16 only, so {units} would run {precision} on the "
             "CPU: choose fp16, or cpuAndGPU."

@@ -45,7 +45,7 @@ EXPORTERS = {
     ),
     "coreml": Row(
         where="minuet.export.to_coreml:export_coreml",
-        precisions=("fp16", "fp32"),
+        precisions=("fp16", "fp32", "palette"),
         needs=("coremltools",),
         extra="coreml",
     ),

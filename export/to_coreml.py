@@ -53,7 +53,8 @@ def export_coreml(
     Args:
         program: static, or of free sizes where `shapes` are given (see coreml_flexible).
         bundle: the folder that gets the artifact's folder.
-        precision: fp16 or fp32, of the arithmetic.
+        precision: fp16 or fp32, of the arithmetic; palette: fp16, and weights of few different
+            numbers as codes and a table.
         ios: the oldest release that must open it: 16, 17 or 18. Newer ones have more operations,
             attention as one among them, and finer compressed weights.
         units: what the host will ask for, in Core ML's words; "": what fits the precision.

@@ -9,6 +9,7 @@ from pathlib import Path
 from minuet.contracts.errors import RequestError
 
 FLOATS = ("fp32", "fp16", "bf16")
+QUANTIZED = {"int8": "int8", "palette": "palettes"}  # precision -> scheme of `minuet quantize`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,7 @@ class Able:
     """What a source can be."""
 
     precisions: tuple[str, ...] = FLOATS
+    quantized: str = ""  # the precision that it was quantized for
     targets: tuple[str, ...] = ()  # none: all there are
 
     def check(self, targets: Sequence[str], precisions: Sequence[str]) -> None:
@@ -30,20 +32,25 @@ class Able:
                 f"needed; name that, or --to {','.join(self.targets)}."
             )
         unable = [one for one in precisions if one not in self.precisions]
-        if "int8" in unable:
-            raise RequestError("int8 needs a calibrated student; make one with `minuet quantize`.")
+        for word, scheme in QUANTIZED.items():
+            if word in unable:
+                raise RequestError(
+                    f"{word} needs a student quantized for it; make one with "
+                    f"`minuet quantize --scheme {scheme}`."
+                )
         if unable:
             can = ", ".join(self.precisions)
             raise RequestError(f"this file can be written in {can}, not {', '.join(unable)}.")
 
 
 def able(word: str) -> Able:
-    """A student with a recipe may be int8; an ONNX file stays what it is, or is halved."""
-    from minuet.quantize.recipe import is_quantized
+    """A student may be what its recipe makes of it; an ONNX file stays what it is, or is halved."""
+    from minuet.quantize.recipe import precision_of
 
     if is_onnx(word):
         return _as_file(Path(word))
-    return Able(precisions=("int8", *FLOATS)) if is_quantized(Path(word)) else Able()
+    own = precision_of(Path(word))
+    return Able(precisions=(own, *FLOATS), quantized=own) if own else Able()
 
 
 def is_onnx(word: str) -> bool:

@@ -42,7 +42,7 @@ def options(precision: str, *, ios: int, units: str) -> dict[str, Any]:
     """For the exporter; what is computed in float16 is run in it once."""
     from minuet.runtimes.mil.ranges import value_hazards
 
-    seen = {"inspect": value_hazards} if precision == "fp16" else {}
+    seen = {"inspect": value_hazards} if precision != "fp32" else {}
     return {"ios": ios, "units": units, **seen}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minuet import coreml
+from minuet.able import QUANTIZED
 from minuet.commands.common import Out, Step
 from minuet.contracts.artifact import Artifact, Manifest
 from minuet.contracts.errors import MinuetError, MissingBackendError, ParityError, RequestError
@@ -153,7 +154,7 @@ def pieces(source: Source, jobs: Sequence[Job], how: How) -> Iterator[Piece]:
 
 def piece_of(part: Any, program: Any, job: Job, how: How, source: Source | None = None) -> Piece:
     """One program for one job."""
-    if source and source.quantize and job.precision == "int8":
+    if source and source.quantize and job.precision in QUANTIZED:
         program = source.quantize(program, job.target)
     sizes = how.sizes.get(part.name) if job.target == "coreml" else None
     return Piece(

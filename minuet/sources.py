@@ -47,7 +47,7 @@ class Source:
     parts: tuple[Part | OnnxPart, ...]
     sampler: dict[str, Any] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)  # in the bundle, by path
-    quantize: Callable[[Program, str], Program] | None = None  # program and target -> int8
+    quantize: Callable[[Program, str], Program] | None = None  # program and target -> quantized
 
 
 def read_source(word: str, wish: Wish, *, local_code: bool = False) -> Source:
@@ -182,10 +182,12 @@ def _animator(student: Student, side: int, seed: int) -> Part:
 def _quantized(folder: Path, student: Student, program: Program, target: str) -> Program:
     """The program with the quantization that the student's folder describes."""
     from minuet.export.quiet import quiet
-    from minuet.quantize.apply import quantize_program
-    from minuet.quantize.recipe import read_recipe
+    from minuet.quantize.apply import palettized_program, quantize_program
+    from minuet.quantize.recipe import SCHEMES, read_recipe
 
     recipe, ranges = read_recipe(folder, student.sha256)
+    if SCHEMES[recipe.scheme].precision == "palette":
+        return replace(program, exported=palettized_program(program.exported, recipe))
     with quiet():
         made = quantize_program(program.exported, program.inputs, recipe, ranges, target)
     return replace(program, exported=made)

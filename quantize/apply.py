@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from minuet.contracts.errors import RequestError
 from minuet.quantize.calibrate import INPUT, OUTPUT, Ranges
 from minuet.quantize.layers import Call, calls
-from minuet.quantize.recipe import FLOAT, INT8, Recipe, check_scheme
+from minuet.quantize.palettes import palettize
+from minuet.quantize.recipe import FLOAT, INT8, PALETTES, Recipe, check_scheme
 from minuet.quantize.scales import HIGH, LOW, SMALLEST, SYMMETRIC_HIGH, Affine, affine, symmetric
 
 if TYPE_CHECKING:
@@ -77,6 +78,32 @@ def quantize_program(
         prepared(*inputs)  # the weights' observers look at the weights
         converted = convert_pt2e(prepared)
         return torch.export.export(converted, tuple(inputs), strict=False)
+
+
+def palettized_program(exported: ExportedProgram, recipe: Recipe) -> ExportedProgram:
+    """The program with every weight that the recipe names taken from a palette.
+
+    It computes as before, with weights of few different numbers: an exporter can keep those as
+    codes and a table, and loses nothing more.
+
+    Raises:
+        RequestError: the program has not a layer of the recipe.
+    """
+    import copy
+
+    import torch
+
+    weights = dict(exported.state_dict)
+    for layer, treatment in recipe.layers.items():
+        name = f"{layer}.weight"
+        if name not in weights:
+            raise RequestError(f"the program has no layer {layer!r}; quantize again.")
+        if treatment in PALETTES:
+            found = palettize(weights[name].numpy(), PALETTES[treatment])
+            weights[name] = torch.nn.Parameter(torch.from_numpy(found.unpack()), False)
+    made = copy.copy(exported)
+    made._state_dict = weights  # there is no public way to change weights and keep the graph
+    return made
 
 
 def computed(found: Sequence[Call], recipe: Recipe, form: Form) -> tuple[Call, ...]:

@@ -11,11 +11,14 @@ from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.files import read_json, sha256_of, write_bytes, write_json
 from minuet.quantize.calibrate import Method, Ranges, from_bytes, to_bytes
 from minuet.quantize.layers import matching
+from minuet.quantize.palettes import BITS
 
 SCHEMA = 1
 RECIPE, RANGES = "recipe.json", "ranges.safetensors"
 MAX_RANGES = 64 << 20  # bytes; far above any network's
-INT8, WEIGHTS, FLOAT = TREATMENTS = ("int8", "weights", "float")
+INT8, WEIGHTS, FLOAT = "int8", "weights", "float"
+PALETTES = {f"palette{bits}": bits for bits in BITS}
+TREATMENTS = (INT8, WEIGHTS, FLOAT, *PALETTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,7 @@ class Scheme:
     weights: str
     activations: str
     targets: tuple[str, ...]
+    precision: str  # what an artifact of it is called
 
 
 SCHEMES = {
@@ -32,6 +36,13 @@ SCHEMES = {
         weights="int8 per output channel, symmetric",
         activations="int8 per tensor and call, static, with a zero point; some layers float",
         targets=("onnx", "executorch"),
+        precision="int8",
+    ),
+    "palettes": Scheme(
+        weights="each layer a palette of 2 to 8 bits, shared out where the clips need them most",
+        activations="float16",
+        targets=("coreml",),
+        precision="palette",
     ),
 }
 
@@ -145,3 +156,11 @@ def read_recipe(folder: Path, student_sha256: str) -> tuple[Recipe, Ranges]:
 def is_quantized(folder: Path) -> bool:
     """Whether a student's folder says how it is quantized."""
     return (folder / RECIPE).is_file()
+
+
+def precision_of(folder: Path) -> str:
+    """What a student's artifacts are called once they are quantized; "" where nothing says how."""
+    if not is_quantized(folder):
+        return ""
+    recipe = Recipe.from_json(read_json(folder / RECIPE), str(folder / RECIPE))
+    return SCHEMES[recipe.scheme].precision

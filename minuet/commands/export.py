@@ -226,8 +226,8 @@ def plan_jobs(
     for target in targets:
         known = table.row(target).precisions
         own = [word for word in known if word in source.precisions]
-        if "int8" in source.precisions and "int8" in known:
-            own = ["int8"]
+        if source.quantized in known:
+            own = [source.quantized]
         wanted = [word for word in precisions or own[:1] if word in known]
         if not wanted:
             raise RequestError(f"{target} is written in {', '.join(known)} only.")

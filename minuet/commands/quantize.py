@@ -1,14 +1,16 @@
 """A student becomes a quantized student: the same weights, and what a target needs to shrink them.
 
-The folder that is written is a student's folder with two files more: recipe.json says which layer
-becomes what, on how many clips and with which seed that was calibrated, and the SHA-256 of the
-weights and of ranges.safetensors, which holds the smallest and the largest activation of each call
-of each layer ("<layer>@<call>.in" and ".out"). `minuet export` replays both for every target.
+The folder that is written is a student's folder with a few files more: recipe.json says which layer
+becomes what, on how many clips and with which seed that was found, and the SHA-256 of the weights
+and of ranges.safetensors, which holds the smallest and the largest activation of each call of each
+layer ("<layer>@<call>.in" and ".out"; of palettes, nothing). search.json is what a search for
+palettes measured. `minuet export` replays the recipe for every target.
 """
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +20,8 @@ from minuet.commands.common import Json, Out, Seed
 from minuet.contracts.errors import RequestError
 from minuet.presets import shipped_student
 
+BITS, FLOOR_DB = 4.0, 30.0
+CLIPS = {"int8": 32, "palettes": 4}
 # The network works at one size whatever the sticker's, so its ranges hold for every output size.
 SIZE = 128
 # What costs most quality for its bytes, found layer by layer on the pocket student: noise on these
@@ -42,44 +46,80 @@ def quantize(
         Path | None, typer.Argument(help="the student's folder; none: the shipped one")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="the folder to write")] = Path("q"),
-    scheme: Annotated[str, typer.Option(help="a row of the table of schemes: int8")] = "int8",
-    clips: Annotated[int, typer.Option(help="stickers of the world to calibrate on")] = 32,
-    method: Annotated[str, typer.Option(help="ranges by min-max or percentile")] = "min-max",
-    share: Annotated[float, typer.Option(help="of values that a percentile holds")] = 0.9999,
+    scheme: Annotated[
+        str, typer.Option(help="int8 (ONNX, ExecuTorch) or palettes (Core ML)")
+    ] = "int8",
+    clips: Annotated[
+        int | None, typer.Option(help="stickers to measure on; none: 32, for palettes 4")
+    ] = None,
+    method: Annotated[str, typer.Option(help="int8: ranges by min-max or percentile")] = "min-max",
+    share: Annotated[float, typer.Option(help="int8: of values that a percentile holds")] = 0.9999,
     keep_float: Annotated[
-        str | None, typer.Option(help="patterns of layers that stay as they are; none: our own")
+        str | None,
+        typer.Option(help="int8: patterns of layers that stay as they are; none: our own"),
     ] = None,
     keep_activations: Annotated[
-        str | None, typer.Option(help="patterns of layers of which only weights shrink")
+        str | None, typer.Option(help="int8: patterns of layers of which only weights shrink")
     ] = None,
+    bits: Annotated[float, typer.Option(help="palettes: of a weight, in the mean")] = BITS,
+    floor: Annotated[
+        float, typer.Option(help="palettes: the least PSNR from the float student, in dB")
+    ] = FLOOR_DB,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Calibrate a student and write it with the recipe that `minuet export` replays.
 
-    The same student, seed and versions give the same bytes.
+    The same student, seed and versions give the same bytes. A search for palettes that was
+    interrupted goes on; where the best is below --floor nothing is written (exit code 1).
     """
-    from minuet.models.student import load_student
-    from minuet.quantize.calibrate import Method, calibrate
-    from minuet.quantize.layers import calls
-    from minuet.quantize.recipe import Recipe, check_scheme, treatments
+    from minuet.quantize.calibrate import Method
+    from minuet.quantize.recipe import check_scheme
 
     say = Out(json=json)
     check_scheme(scheme)
-    how = Method(name=method, share=share)
+    ranges = {"--method": method != "min-max", "--share": share != 0.9999}
+    ranges |= {"--keep-float": bool(keep_float), "--keep-activations": bool(keep_activations)}
+    searched = {"--bits": bits != BITS, "--floor": floor != FLOOR_DB}
+    others = ranges if scheme == "palettes" else searched
+    if lost := [name for name, given in others.items() if given]:
+        raise RequestError(f"{', '.join(lost)} says nothing to {scheme}; leave it out.")
     folder = student or shipped_student()
     check_place(out)
+    clips = CLIPS[scheme] if clips is None else clips
+    if scheme == "palettes":
+        _palettes(folder, out, say, bits, floor, clips, seed)
+    else:
+        how = Method(name=method, share=share)
+        _int8(folder, out, say, how, (keep_float, keep_activations), clips, seed)
+
+
+def _int8(
+    folder: Path,
+    out: Path,
+    say: Out,
+    how: Any,
+    patterns: tuple[str | None, str | None],
+    clips: int,
+    seed: int,
+) -> None:
+    """Ranges of every call, and which layers are worth it."""
+    from minuet.models.student import load_student
+    from minuet.quantize.calibrate import calibrate
+    from minuet.quantize.layers import calls
+    from minuet.quantize.recipe import Recipe, treatments
+
     whole = load_student(folder)
     with say.progress(f"capturing {folder}"):
         program = _captured(whole, seed)
     layers = list(dict.fromkeys(call.layer for call in calls(program)))
-    floats = _patterns(keep_float, KEEP_FLOAT, layers)
-    halves = _patterns(keep_activations, KEEP_ACTIVATIONS, layers)
+    floats = _patterns(patterns[0], KEEP_FLOAT, layers)
+    halves = _patterns(patterns[1], KEEP_ACTIVATIONS, layers)
     found = treatments(layers, floats, halves)
     with _counted(say, whole, seed, clips) as inputs:
         ranges = calibrate(program, inputs, how)
     recipe = Recipe(
-        scheme=scheme,
+        scheme="int8",
         keep_float=floats,
         keep_activations=halves,
         layers=found,
@@ -88,13 +128,54 @@ def quantize(
         seed=seed,
         student_sha256=whole.sha256,
     )
-    recipe = _write(folder, out, recipe, ranges)
+    _write(folder, out, recipe, ranges)
     counts = Counter(found.values())
     say.finish(
-        {"student": str(out), "scheme": scheme, "layers": dict(counts), "ranges": len(ranges)},
+        {"student": str(out), "scheme": "int8", "layers": dict(counts), "ranges": len(ranges)},
         f"{out}: {counts['int8']} layers in int8, {counts['weights']} with int8 weights, "
         f"{counts['float']} in float; {len(ranges)} ranges from {clips} clips. "
         f"Next: minuet export {out} --to onnx,executorch",
+    )
+
+
+def _palettes(
+    folder: Path, out: Path, say: Out, bits: float, floor_db: float, clips: int, seed: int
+) -> None:
+    """The search, and a recipe of what it found."""
+    from minuet.models.student import load_student
+    from minuet.palettizing import Asked, search, write_search
+    from minuet.quantize.calibrate import Method
+    from minuet.quantize.layers import calls
+    from minuet.quantize.recipe import Recipe
+
+    asked, whole = Asked(bits=bits, floor_db=floor_db), load_student(folder)
+    with say.progress(f"capturing {folder}"):
+        program = _captured(whole, seed)
+    layers = list(dict.fromkeys(call.layer for call in calls(program)))
+    signature = whole.animator(SIZE).signature()
+    inputs = list(calibration_inputs(whole, signature, seed, 2 * clips))
+    notes = out.absolute().with_name(f".{out.name}.search")
+    with say.progress("every layer under every palette", total=len(layers)) as step:
+        seen, held = inputs[:clips], inputs[clips:]
+        found, table = search(program, layers, seen, held, asked, notes, step)
+    recipe = Recipe(
+        scheme="palettes",
+        keep_float=(),
+        keep_activations=(),
+        layers=found.layers,
+        method=Method(),
+        clips=clips,
+        seed=seed,
+        student_sha256=whole.sha256,
+    )
+    _write(folder, out, recipe, {}, lambda staging: write_search(staging, found, table))
+    notes.unlink(missing_ok=True)
+    say.table(("bits a weight", "predicted dB"), found.front)
+    say.finish(
+        {"student": str(out), "scheme": "palettes", **asdict(found)},
+        f"{out}: {found.bits:.2f} bits a weight, {found.size / 1e6:.2f} MB of weights, "
+        f"{found.measured_db:.1f} dB from the float student ({found.uniform_bits} bits for all: "
+        f"{found.uniform_db:.1f} dB). Next: minuet export {out} --to coreml",
     )
 
 
@@ -139,15 +220,19 @@ def _patterns(asked: str | None, own: Sequence[str], layers: Sequence[str]) -> t
     return tuple(word.strip() for word in asked.split(",") if word.strip())
 
 
-def _write(folder: Path, out: Path, recipe: Any, ranges: Any) -> Any:
-    """The student's own files, the recipe and the ranges: whole or not at all."""
+def _write(
+    folder: Path, out: Path, recipe: Any, ranges: Any, more: Callable[[Path], None] | None = None
+) -> None:
+    """The student's own files, the recipe, the ranges, and what else: whole or not at all."""
     from minuet.contracts.files import write_bytes, write_folder
     from minuet.quantize.recipe import write_recipe
 
     with write_folder(out) as staging:
         for name in ("model.json", "weights.safetensors", "tokenizer.json", "card.md"):
             write_bytes(staging / name, (folder / name).read_bytes())
-        return write_recipe(staging, recipe, ranges)
+        write_recipe(staging, recipe, ranges)
+        if more:
+            more(staging)
 
 
 def check_place(out: Path) -> None:

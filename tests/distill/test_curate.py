@@ -154,7 +154,7 @@ def test_where_all_are_frozen_none_is_kept() -> None:
 
 
 def test_limits_themselves_are_allowed() -> None:
-    edge = {"agreement": 0.5, "moved": 0.3, "seam": 2.5, "painted": 0.25, "held": 0.0}
+    edge = {"agreement": 0.5, "moved": 0.3, "seam": RULES.seam, "painted": 0.25, "held": 0.0}
     assert refusal(edge, RULES) == "" == refusal(edge | {"moved": 3.0}, RULES)
 
 

@@ -8,9 +8,16 @@ import pytest
 import torch
 
 from minuet.contracts.errors import RequestError
-from minuet.quantize.apply import FORMS, activation_codes, computed, quantize_program
-from minuet.quantize.calibrate import calibrate
+from minuet.quantize.apply import (
+    FORMS,
+    activation_codes,
+    computed,
+    palettized_program,
+    quantize_program,
+)
+from minuet.quantize.calibrate import Method, calibrate
 from minuet.quantize.layers import calls
+from minuet.quantize.recipe import Recipe
 from minuet.quantize.scales import pack
 from tests.quantize.tiny import captured, clips, db, network, recipe
 
@@ -109,3 +116,28 @@ def test_an_answer_that_is_read_twice_stays_float_where_it_would_be_lost() -> No
     asked = replace(recipe(), layers={"stem": "int8", "out": "int8"})
     names = {target: [c.layer for c in computed(found, asked, FORMS[target])] for target in FORMS}
     assert names == {"onnx": ["stem", "out"], "executorch": ["out"]}
+
+
+def test_a_palettized_program_has_few_numbers_a_weight_and_the_rest_as_it_was() -> None:
+    module = network()
+    program, example = captured(module)
+    recipe = Recipe(
+        scheme="palettes",
+        keep_float=(),
+        keep_activations=(),
+        layers={"stem": "palette2", "mlp": "palette4", "film": "float", "out": "palette8"},
+        method=Method(),
+        clips=1,
+        seed=0,
+        student_sha256="",
+    )
+    made = palettized_program(program, recipe)
+    for layer, bits in (("stem", 2), ("mlp", 4)):
+        weight = made.state_dict[f"{layer}.weight"]
+        assert len(weight.unique()) == 2**bits
+        module.get_submodule(layer).weight = weight
+    assert torch.equal(made.state_dict["film.weight"], program.state_dict["film.weight"])
+    assert len(program.state_dict["stem.weight"].unique()) > 4  # the given program is unchanged
+    torch.testing.assert_close(made.module()(*example), module(*example), rtol=0, atol=1e-2)
+    with pytest.raises(RequestError, match="no layer 'nose'"):
+        palettized_program(program, replace(recipe, layers={"nose": "palette2"}))

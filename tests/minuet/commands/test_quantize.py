@@ -71,6 +71,10 @@ def test_asking_again_replaces_it_with_the_same_bytes(student: Path, quantized: 
         (("--clips", "0"), "there are no calibration clips"),
         (("--keep-float", "network.nose"), "'network.nose' matches no layer; there are"),
         (("--keep-float", "*"), "nothing is quantized"),
+        (("--bits", "3"), "--bits says nothing to int8; leave it out"),
+        (("--scheme", "palettes", "--share", "0.9"), "--share says nothing to palettes"),
+        (("--scheme", "palettes", "--bits", "1"), "--bits is from 2 to 8 a weight, not 1"),
+        (("--scheme", "palettes", "--clips", "0"), "measured on clips, and there are none"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_is_written(
@@ -79,6 +83,28 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(
     done = run(str(student), "-o", str(tmp_path / "q"), *asked)
     assert (done.exit_code, words in done.output) == (2, True), done.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_palettes_are_searched_written_and_exported(student: Path, tmp_path: Path) -> None:
+    out, bundle = tmp_path / "q", tmp_path / "bundle"
+    asked = ["--scheme", "palettes", "--clips", "1", "--bits", "6", "--json"]
+    done = run(str(student), "-o", str(out), *asked)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    whole = load_student(out)
+    assert whole.sha256 == load_student(student).sha256  # weights stay: the recipe is replayed
+    recipe, ranges = read_recipe(out, whole.sha256)
+    assert recipe.layers == said["layers"] and not ranges
+    assert said["bits"] <= 6 and said["measured_db"] >= 30
+    assert {path.name for path in tmp_path.iterdir()} == {"q"}  # the search's notes are gone
+    asked = ["export", str(out), "-o", str(bundle), "--to", "coreml", "--size", "64"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (artifact,) = manifest["artifacts"]
+    assert artifact["precision"] == "palette"
+    assert any(row["verdict"] == "pass" for row in artifact["parity"])
 
 
 @pytest.mark.parametrize("size", SIZES)
