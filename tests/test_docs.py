@@ -174,14 +174,14 @@ def test_a_command_is_one_that_minuet_knows(command: str) -> None:
 
 @pytest.mark.parametrize(
     ("page", "verbs"),
-    [("export.md", ("export", "export", "export", "quantize")), ("gate.md", ("bench",))],
+    [("export.md", ("export", "export", "export", "quantize", "quantize")), ("gate.md", ("bench",))],
 )
 def test_tables_of_options_name_real_ones(page: str, verbs: tuple[str, ...]) -> None:
     found = [rows[1:] for rows in tables(page) if rows[0][0] == "option"]
     for rows, verb in zip(found, verbs, strict=True):
         asked = {word for row in rows for word in re.findall(r"(--[a-z-]+)", row[0])}
         known = {name for option in load(verb).params for name in option.opts}
-        assert len(asked) >= 5 and asked <= known
+        assert len(asked) >= 3 and asked <= known
 
 
 # --- tables ------------------------------------------------------------------------------------
