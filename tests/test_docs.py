@@ -174,7 +174,10 @@ def test_a_command_is_one_that_minuet_knows(command: str) -> None:
 
 @pytest.mark.parametrize(
     ("page", "verbs"),
-    [("export.md", ("export", "export", "export", "quantize", "quantize")), ("gate.md", ("bench",))],
+    [
+        ("export.md", ("export", "export", "export", "quantize", "quantize")),
+        ("gate.md", ("bench",)),
+    ],
 )
 def test_tables_of_options_name_real_ones(page: str, verbs: tuple[str, ...]) -> None:
     found = [rows[1:] for rows in tables(page) if rows[0][0] == "option"]
