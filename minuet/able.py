@@ -17,7 +17,7 @@ class Able:
     """What a source can be."""
 
     precisions: tuple[str, ...] = FLOATS
-    quantized: str = ""  # the precision that it was quantized for
+    quantized: str = ""  # what its recipe makes of it besides
     targets: tuple[str, ...] = ()  # none: all there are
 
     def check(self, targets: Sequence[str], precisions: Sequence[str]) -> None:
@@ -31,7 +31,7 @@ class Able:
                 f"{' and '.join(lost)} cannot be made of an ONNX file: the source model is "
                 f"needed; name that, or --to {','.join(self.targets)}."
             )
-        unable = [one for one in precisions if one not in self.precisions]
+        unable = [one for one in precisions if one not in (self.quantized, *self.precisions)]
         for word, scheme in QUANTIZED.items():
             if word in unable:
                 raise RequestError(
@@ -49,8 +49,7 @@ def able(word: str) -> Able:
 
     if is_onnx(word):
         return _as_file(Path(word))
-    own = precision_of(Path(word))
-    return Able(precisions=(own, *FLOATS), quantized=own) if own else Able()
+    return Able(quantized=precision_of(Path(word)))
 
 
 def is_onnx(word: str) -> bool:

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from minuet.__main__ import app
-from minuet.able import FLOATS, Able
+from minuet.able import Able
 from minuet.commands.common import Out
 from minuet.commands.export import plan_jobs, settings, sides, words
 from minuet.contracts.errors import RequestError
@@ -184,7 +184,7 @@ def test_jobs_are_targets_times_precisions_and_omissions_are_said(
 
 
 def test_a_quantized_student_is_int8_where_that_is_written() -> None:
-    jobs = plan_jobs(["onnx", "coreml"], [], Out(), Able(precisions=("int8", *FLOATS)))
+    jobs = plan_jobs(["onnx", "coreml"], [], Out(), Able(quantized="int8"))
     assert jobs == [
         Job(target="onnx", precision="int8"),
         Job(target="coreml", precision="fp16"),
@@ -197,7 +197,8 @@ def test_a_quantized_student_is_int8_where_that_is_written() -> None:
         (["tflite"], [], "'tflite' is not known"),
         (["onnx"], ["fp12"], "'fp12' is not known"),
         (["executorch"], ["fp16"], "executorch is written in fp32, int8 only"),
-        (["onnx"], ["int8"], "needs a calibrated student"),
+        (["onnx"], ["int8"], r"int8 needs a student quantized for it.*--scheme int8"),
+        (["coreml"], ["palette"], r"palette needs a student quantized for it.*--scheme palettes"),
         ([], [], "no target was asked for"),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_file_that_lost_a_weight_on_the_way_is_refused(
     [
         ((), "executorch and coreml cannot be made of an ONNX file: the source model is needed"),
         (("--to", "onnx", "--precision", "bf16"), "can be written in fp32, fp16, not bf16"),
-        (("--to", "onnx", "--precision", "int8"), "int8 needs a calibrated student"),
+        (("--to", "onnx", "--precision", "int8"), "int8 needs a student quantized for it"),
         (("--to", "onnx", "--size", "64"), "leave --size out"),
         (("--to", "onnx", "--steps", "3"), "--steps is for pipelines"),
         (("--to", "onnx", "--consumer", "tensorrt"), "keeps its own operator set"),
