@@ -27,7 +27,7 @@ from minuet.export.sources.record import Request
 from minuet.export.to_onnx import export_onnx
 from tests import pipelines
 
-SIZE = (256, 256)
+SIZE = (64, 64)  # the tiny autoencoder halves once: latents of 32, those of a 256 px picture
 Picture = np.ndarray[Any, Any]
 
 
