@@ -25,6 +25,7 @@ from minuet.contracts.errors import InconclusiveError
 from minuet.contracts.probe import Probe, Tap
 from minuet.contracts.tensors import Array
 
+CODES = "quantized_decomposed.quantize_"  # operators that give integers
 BYTES_AT_ONCE = 256 << 20  # of intermediate values held on one side
 
 
@@ -95,10 +96,14 @@ def first_divergence(
 
 
 def names(program: ExportedProgram, outputs: Sequence[str] = ()) -> dict[str, str]:
-    """What an artifact may call a node -> the node: its name, and for outputs the signature's."""
+    """What an artifact may call a node -> the node: its name, and for outputs the signature's.
+
+    Not codes: one file has them signed, another unsigned or in 16 bits. What they stand for counts.
+    """
     (results,) = next(node for node in program.graph.nodes if node.op == "output").args
     ends = {name: node.name for name, node in zip(outputs, results, strict=False)}
-    return {node.name: node.name for node in nodes(program)} | ends
+    values = (node for node in nodes(program) if not str(node.target).startswith(CODES))
+    return {node.name: node.name for node in values} | ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,10 +62,36 @@ def int8_rows(x: Tensor) -> Tensor:
     return (x / scale).round().clamp(-127, 127) * scale
 
 
+def int16(x: Tensor) -> Tensor:
+    """Symmetric, one scale a tensor: max |x| / 32767."""
+    scale = x.abs().amax().clamp(min=1e-12) / 32767
+    return (x / scale).round().clamp(-32767, 32767) * scale
+
+
+def fp8(x: Tensor) -> Tensor:
+    """float8 e4m3 of x over one scale a tensor: max |x| / 448 (Micikevicius et al. 2022)."""
+    scale = x.abs().amax().clamp(min=1e-12) / 448
+    return (x / scale).clamp(-448, 448).to(torch.float8_e4m3fn).to(torch.float32) * scale
+
+
+def fp8_rows(x: Tensor) -> Tensor:
+    """The same with one scale for each output channel, axis 0."""
+    return torch.stack([fp8(row) for row in x])
+
+
 def six_bits(x: Tensor) -> Tensor:
     """63 even levels, one scale a tensor: what a palette of six bits betters."""
     scale = x.abs().amax().clamp(min=1e-12) / 31
     return (x / scale).round().clamp(-31, 31) * scale
+
+
+def int4_groups(x: Tensor) -> Tensor:
+    """Symmetric, one scale for 32 input channels at each place of a kernel: max |x| / 7."""
+    made = []
+    for group in x.split(32, 1):
+        scale = group.abs().amax(1, keepdim=True).clamp(min=1e-12) / 7
+        made.append((group / scale).round().clamp(-7, 7) * scale)
+    return torch.cat(made, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +102,7 @@ class Arithmetic:
     results: Callable[[Tensor], Tensor] = same
     operands: Callable[[Tensor], Tensor] = same
     weights: Callable[[Tensor], Tensor] = same
+    only: frozenset[str] = CONTRACTIONS  # the sums that are so; others have the base's operands
 
 
 ARITHMETIC = {
@@ -85,7 +112,12 @@ ARITHMETIC = {
     "fp16": Arithmetic(results=through(torch.float16)),
     "bf16": Arithmetic(results=through(torch.bfloat16)),
     "int8": Arithmetic(operands=int8, weights=int8_rows),
+    "w8a16": Arithmetic(operands=int16, weights=int8_rows),
+    "fp8": Arithmetic(operands=fp8, weights=fp8_rows),
     "palette": Arithmetic(results=through(torch.float16), weights=six_bits),
+    "int8-weights": Arithmetic(results=through(torch.float16), weights=int8_rows),
+    "int4-weights": Arithmetic(results=through(torch.float16), weights=int4_groups),
+    "int8-dynamic": Arithmetic(operands=int8, weights=int8_rows, only=frozenset({"linear"})),
 }
 
 
@@ -221,7 +253,7 @@ class _Runner(fx.Interpreter):
         name = _name(target)
         if name.startswith(tuple(CHECKS)):
             return None
-        if name in CONTRACTIONS:
+        if name in self.arithmetic.only:
             args = self._operands(name, args)
         if self.arithmetic.base is not torch.float32:
             args, kwargs = pytree.tree_map(self._widened, (args, kwargs))

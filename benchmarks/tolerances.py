@@ -27,8 +27,18 @@ FLOORS = {
     ("bf16", PSNR): (49.8, 43.7, 35.7),
     ("int8", SNR): (34.1, 32.9, 32.1),
     ("int8", PSNR): (42.3, 38.9, 36.2),
+    ("w8a16", SNR): (43.9, 41.4, 38.2),
+    ("w8a16", PSNR): (49.2, 42.4, 43.4),
+    ("fp8", SNR): (24.4, 22.1, 20.3),
+    ("fp8", PSNR): (31.0, 25.7, 18.1),
     ("palette", SNR): (31.2, 29.4, 24.3),
     ("palette", PSNR): (37.3, 31.9, 24.0),
+    ("int8-weights", SNR): (43.9, 40.7, 38.9),
+    ("int8-weights", PSNR): (49.3, 43.0, 39.4),
+    ("int4-weights", SNR): (19.6, 16.4, 11.7),
+    ("int4-weights", PSNR): (26.4, 22.8, 15.5),
+    ("int8-dynamic", SNR): (50.7, 42.7, 40.1),
+    ("int8-dynamic", PSNR): (51.6, 45.9, 41.5),
 }
 
 # What a backend may add to the eager program's own noise, in dB. Its sums come in another order
@@ -55,7 +65,12 @@ REASONS = {
     "fp16": "10 bits of mantissa through the network; where samples are placed stays float32",
     "bf16": "7 bits of mantissa through the network; where samples are placed stays float32",
     "int8": "8-bit weights and activations: rounding flips propagate from step to step",
+    "w8a16": "8-bit weights; activations of 16 bits add nothing that is seen beside them",
+    "fp8": "3 bits of mantissa in every factor, whatever its range",
     "palette": "weights of a few bits, no worse in sum than six even bits for every one of them",
+    "int8-weights": "8-bit weights, one scale a channel, in float arithmetic, as coarse as float16",
+    "int4-weights": "4-bit weights, one scale a group, in float arithmetic, as coarse as float16",
+    "int8-dynamic": "8-bit weights and inputs of linear layers; the rest in float",
 }
 
 # What a file in a precision is computed in.
@@ -64,17 +79,26 @@ ARITHMETIC = {
     ("onnx", "fp16"): "fp16",
     ("onnx", "bf16"): "bf16",
     ("onnx", "int8"): "int8",
+    ("onnx", "int8-weights"): "int8-weights",
+    ("onnx", "int4-weights"): "int4-weights",
+    ("onnx", "int8-dynamic"): "int8-dynamic",
+    ("onnx", "w8a16"): "w8a16",
     ("executorch", "fp32"): "fp32",
     ("executorch", "fp16"): "fp16",
     ("executorch", "int8"): "int8",
+    ("executorch", "int8-dynamic"): "int8-dynamic",
     ("coreml", "fp32"): "fp32",
     ("coreml", "fp16"): "fp16",
     ("coreml", "int8"): "int8",
-    ("coreml", "palette"): "palette",
+    ("coreml", "palettes"): "palette",
+    ("coreml", "palettes-int8"): "palette",
+    ("coreml", "int8-weights"): "int8-weights",
+    ("coreml", "int4-weights"): "int4-weights",
     ("tensorrt", "fp32"): "tf32",
     ("tensorrt", "fp16"): "fp16",
     ("tensorrt", "bf16"): "bf16",
     ("tensorrt", "int8"): "int8",
+    ("tensorrt", "fp8"): "fp8",
 }
 
 # Where a runtime computes in less than the file says, on purpose.

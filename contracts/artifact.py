@@ -5,16 +5,21 @@ every schema up to its own, for ever.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.records import record
 from minuet.contracts.tensors import Signature
 
-SCHEMA = 2  # raised with every new field and every change of meaning
+SCHEMA = 3  # raised with every new field and every change of meaning
 TARGETS = ("onnx", "executorch", "coreml", "tensorrt")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "palette")
+FLOATS = ("fp32", "fp16", "bf16")
+QUANTIZED = (
+    *("int8", "int8-weights", "int4-weights", "int8-dynamic"),
+    *("w8a16", "fp8", "palettes", "palettes-int8"),
+)
+PRECISIONS = (*FLOATS, *QUANTIZED)
 VERDICTS = ("pass", "fail", "not run")
 MAIN = "main"  # the program of a bundle that has one; its files lie in no folder of their own
 
@@ -92,6 +97,7 @@ class Manifest:
     files: tuple[FileEntry, ...]  # tokenizer.json, card.md, golden/...
     minuet: str  # the version that wrote it
     source_sha256: str  # of the weights that it was made from
+    quantization: dict[str, Any] = field(default_factory=dict[str, Any])  # what it was weighed to bring
     schema: int = SCHEMA
 
     @property
@@ -131,7 +137,9 @@ class Manifest:
         try:
             if type(schema) is not int or schema < 1:
                 raise ValueError(f"schema {schema!r:.40}")
-            found: Manifest = record(cls, _UPGRADES.get(schema, dict)(rows) | {"schema": SCHEMA})
+            for older in range(schema, SCHEMA):
+                rows = _UPGRADES[older](rows)
+            found: Manifest = record(cls, dict(rows) | {"schema": SCHEMA})
         except ValueError as error:
             raise DamagedError(f"{where}: damaged manifest ({error}); export again.") from error
         return found
@@ -145,4 +153,7 @@ def _from_1(value: Mapping[str, Any]) -> dict[str, Any]:
     return rows
 
 
-_UPGRADES: dict[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _from_1}
+_UPGRADES: dict[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    1: _from_1,
+    2: dict,  # which did not say what a quantization had brought
+}

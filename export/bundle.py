@@ -118,6 +118,7 @@ def seal(
     sampler: Mapping[str, Any],
     artifacts: Iterable[Artifact],
     source_sha256: str,
+    quantization: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Hash everything in a folder into its manifest, and read it back as a stranger would.
 
@@ -135,6 +136,7 @@ def seal(
         files=tuple(file_entry(bundle, bundle / path) for path in sorted(others)),
         minuet=__version__,
         source_sha256=source_sha256,
+        quantization=dict(quantization or {}),
     )
     write_json(bundle / MANIFEST, manifest.to_json())
     return load_bundle(bundle)

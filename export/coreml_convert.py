@@ -18,6 +18,7 @@ from minuet.export import shims_coreml_9_0 as shims
 from minuet.export.blame import ADVICE, blame, owner
 from minuet.export.capture import Program
 from minuet.export.coreml_palettes import tabled
+from minuet.export.coreml_weights import CODED, stored_in_codes
 from minuet.export.quiet import quiet
 from minuet.export.rewrites.engine import Log
 from minuet.export.rewrites.table import rewrite
@@ -66,17 +67,13 @@ def convert(
     with quiet():
         import coremltools as ct
 
-        arithmetic = {
-            "fp16": ct.transform.FP16ComputePrecision(op_selector=may_be_half),
-            "fp32": ct.precision.FLOAT32,
-        }
-        arithmetic["palette"] = arithmetic["fp16"]
+        half = ct.transform.FP16ComputePrecision(op_selector=may_be_half)
         try:
             model = ct.convert(
                 form.exported,
                 convert_to="mlprogram",
                 minimum_deployment_target=ct.target[f"iOS{ios}"],
-                compute_precision=arithmetic[precision],
+                compute_precision=ct.precision.FLOAT32 if precision == "fp32" else half,
                 inputs=_inputs(program.signature, sizes),
                 outputs=[
                     ct.TensorType(name=s.name, dtype=np.float32) for s in program.signature.outputs
@@ -90,7 +87,9 @@ def convert(
                 f"coremltools could not convert {where or 'the program'}: {str(error)[:300]}."
                 + (f" {ADVICE}" if where else "")
             ) from error
-    return (tabled(model, ios) if precision == "palette" else model), form
+    if precision == "palettes":
+        return tabled(model, ios), form
+    return (stored_in_codes(model) if precision in CODED else model), form
 
 
 def save(model: Any, path: Path) -> None:

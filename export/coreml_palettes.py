@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from minuet.export.quiet import quiet
 
 BITS = {16: (1, 2, 4, 6, 8), 17: (1, 2, 4, 6, 8), 18: (1, 2, 3, 4, 6, 8)}  # by iOS
+NO_TABLE = 64  # bits: more than a number takes
 
 
 def tabled(model: Any, ios: int) -> Any:
@@ -46,17 +47,17 @@ def tabled(model: Any, ios: int) -> Any:
 
 def _pays(value: Any, ios: int) -> bool:
     """Whether codes and table are fewer bytes than the numbers."""
-    if not isinstance(value, np.ndarray) or value.dtype not in (np.float16, np.float32):
+    if not isinstance(value, np.ndarray) or value.ndim < 2:
         return False
-    count = len(np.unique(_words(value)))
-    if count > 1 << max(BITS[ios]) or value.ndim < 2:
+    if value.dtype not in (np.float16, np.float32):
         return False
-    bits = _bits(count, ios)
+    bits = _bits(len(np.unique(_words(value))), ios)
     return value.size * bits / 8 + (value.itemsize << bits) < value.nbytes
 
 
 def _bits(count: int, ios: int) -> int:
-    return next(bits for bits in BITS[ios] if count <= 1 << bits)
+    """Of the smallest table that holds so many numbers; as many as no weight has, if none does."""
+    return next((bits for bits in BITS[ios] if count <= 1 << bits), NO_TABLE)
 
 
 def _words(value: NDArray[Any]) -> NDArray[Any]:

@@ -11,6 +11,7 @@ BFLOAT16_OPSET = 22
 # At 21 an int8 model does not load in onnxruntime 1.31: "output_dtype INT8 does not match
 # y_zero_point type UINT8" (its QDQPropagationTransformer).
 INT8_OPSET = 18
+CODES16_OPSET = 21  # the first with quantized activations of 16 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,5 +44,5 @@ def opset_for(consumer: str, precision: str) -> int:
         raise RequestError(f"nothing is known of the consumer {consumer!r}; choose from {known}.")
     if precision == "int8":
         return INT8_OPSET
-    asked = CONSUMERS[consumer].opset
-    return max(asked, BFLOAT16_OPSET) if precision == "bf16" else asked
+    least = {"bf16": BFLOAT16_OPSET, "w8a16": CODES16_OPSET}.get(precision, 0)
+    return max(CONSUMERS[consumer].opset, least)

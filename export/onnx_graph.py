@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 SAME_BELOW = 1 << 20  # elements; what is larger comes from one parameter, which is one already
 
 
-def graph_of(program: Program, opset: int) -> ir.Model:
+Note = Callable[["ir.Model"], None]
+
+
+def graph_of(program: Program, opset: int, note: Note = note_stages) -> ir.Model:
     """A bare, simplified model, in the program's own precision.
+
+    Args:
+        note: writes what operators are parts of, while they still know their modules.
 
     Raises:
         RequestError: an operator has no ONNX form; it is named, with the module that holds it.
@@ -32,7 +38,7 @@ def graph_of(program: Program, opset: int) -> ir.Model:
     inputs = [spec.name for spec in program.signature.inputs]
     outputs = [spec.name for spec in program.signature.outputs]
     try:
-        return graph_from(program.exported, inputs, outputs, opset)
+        return graph_from(program.exported, inputs, outputs, opset, note)
     except RequestError as error:
         if what := blame(program, error):
             raise RequestError(f"{what} has no ONNX form. {ADVICE}") from error
@@ -40,7 +46,11 @@ def graph_of(program: Program, opset: int) -> ir.Model:
 
 
 def graph_from(
-    exported: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int
+    exported: ExportedProgram,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    opset: int,
+    note: Note = note_stages,
 ) -> ir.Model:
     """The same of a captured graph, whose shapes may be open, and the names of its edges."""
     import torch
@@ -62,7 +72,7 @@ def graph_from(
         if made is None:
             raise RequestError("torch.onnx.export gave no model.")
         model = name_edges(simplify(made.model), inputs, outputs)
-        note_stages(model)
+        note(model)
         return strip(model)
 
 

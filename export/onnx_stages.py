@@ -26,7 +26,7 @@ Scopes = Sequence[str] | None  # paths, outermost first; None: a rule made it an
 def note_stages(model: ir.Model) -> None:
     """Write the table of stages into the model's metadata, if it calls any module."""
     nodes = list(model.graph)
-    stages = stages_of([_scopes(node) for node in nodes])
+    stages = stages_of([modules_around(node) for node in nodes])
     if not set(stages) - {INPUT}:
         return
     table: dict[str, str] = {}
@@ -83,6 +83,7 @@ def _short(path: str, paths: Iterable[str]) -> str:
     return path
 
 
-def _scopes(node: ir.Node) -> Scopes:
+def modules_around(node: ir.Node) -> Scopes:
+    """The paths of the modules around an operator, outermost first; None where nobody says."""
     said = None if node.op_type in ROUNDING else node.metadata_props.get(SCOPES)
     return None if said is None else [path for path in ast.literal_eval(said)[:-1] if path]

@@ -30,10 +30,12 @@ class Row:
     extra: str  # the extra that installs it
 
 
+WEIGHTS = ("int8-weights", "int4-weights")  # of what computes in float
+
 EXPORTERS = {
     "onnx": Row(
         where="minuet.export.to_onnx:export_onnx",
-        precisions=("fp32", "fp16", "bf16", "int8"),
+        precisions=("fp32", "fp16", "bf16", "int8", *WEIGHTS, "int8-dynamic", "w8a16"),
         needs=("onnxscript",),
         extra="onnx",
     ),
@@ -45,13 +47,13 @@ EXPORTERS = {
     ),
     "coreml": Row(
         where="minuet.export.to_coreml:export_coreml",
-        precisions=("fp16", "fp32", "palette"),
+        precisions=("fp16", "fp32", "int8", *WEIGHTS, "palettes", "palettes-int8"),
         needs=("coremltools",),
         extra="coreml",
     ),
     "tensorrt": Row(
         where="minuet.export.to_tensorrt:export_tensorrt",
-        precisions=("fp16", "fp32", "bf16"),
+        precisions=("fp16", "fp32", "bf16", "int8", "fp8"),
         needs=("tensorrt_rtx_bindings", "tensorrt"),
         extra="tensorrt",
     ),

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from minuet.contracts.engine import Library, keep, recall
 from minuet.contracts.errors import MissingBackendError, RequestError
 from minuet.export.quiet import quiet
+from minuet.export.tensorrt_layers import HEARD
 
 WORDS = 500  # of an upstream reason that are worth a message
 
@@ -32,10 +33,15 @@ def build(library: Library, order: Order) -> bytes:
     return stream.getvalue()
 
 
-def build_into(library: Library, order: Order, stream: BinaryIO) -> str:
+def build_into(
+    library: Library, order: Order, stream: BinaryIO, layers: list[str] | None = None
+) -> str:
     """Write the engine as it is serialized, so that memory never holds it whole; its SHA-256.
 
     The same order gives the same bytes from TensorRT for RTX.
+
+    Args:
+        layers: gets what the library tells of the engine's layers, see tensorrt_layers.
 
     Raises:
         OSError: the stream takes no more.
@@ -44,7 +50,7 @@ def build_into(library: Library, order: Order, stream: BinaryIO) -> str:
     """
     trt = library.trt
     heard: list[str] = []
-    logger = _listener(trt, heard)
+    logger = _listener(trt, heard, layers)
     with quiet():
         builder = _builder(library, logger)
         network = builder.create_network(_flags(trt))
@@ -54,6 +60,8 @@ def build_into(library: Library, order: Order, stream: BinaryIO) -> str:
         config = builder.create_builder_config()
         if order.strip:
             config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+        if layers is not None:
+            config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         _aim(library, config, order.capabilities)
         cache = _timed(library, config)
         writer = _writer(trt, stream)
@@ -74,13 +82,15 @@ def known_capabilities(library: Library) -> list[str]:
     return sorted(name for name in dir(library.trt.ComputeCapability) if name.startswith("SM"))
 
 
-def _listener(trt: Any, heard: list[str]) -> Any:
-    """A logger that keeps what went wrong, instead of printing it."""
+def _listener(trt: Any, heard: list[str], layers: list[str] | None = None) -> Any:
+    """A logger that keeps what went wrong, and what became of layers, instead of printing it."""
 
     class Listener(trt.ILogger):  # type: ignore[misc]
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
                 heard.append(message.strip())
+            elif layers is not None and message.startswith(HEARD):
+                layers.append(message)
 
     return Listener()
 

@@ -22,6 +22,7 @@ from minuet.export.coreml_hazards import (
     modules_of,
     owned,
 )
+from minuet.export.coreml_weights import check_codes
 from minuet.export.files import describe
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ def export_coreml(
     Args:
         program: static, or of free sizes where `shapes` are given (see coreml_flexible).
         bundle: the folder that gets the artifact's folder.
-        precision: fp16 or fp32, of the arithmetic; palette: fp16, and weights of few different
-            numbers as codes and a table.
+        precision: fp16 or fp32, of the arithmetic; palettes: fp16, and weights of few different
+            numbers as codes and a table; int8-weights, int4-weights, palettes-int8: fp16, and
+            weights that are codes times scales as those.
         ios: the oldest release that must open it: 16, 17 or 18. Newer ones have more operations,
             attention as one among them, and finer compressed weights.
         units: what the host will ask for, in Core ML's words; "": what fits the precision.
@@ -69,6 +71,7 @@ def export_coreml(
     started = time.perf_counter()
     others = {**(shapes or {}), **(functions or {})}
     check_systems(ios, functions=bool(functions))
+    check_codes(precision, ios)
     check_shapes(program.signature, list((shapes or {}).values()), ios)
     insist_units(units, precision)
     path = bundle / f"coreml-{precision}" / "model.mlpackage"

@@ -13,8 +13,9 @@ from minuet.export.capture import Program
 from minuet.export.files import describe
 from minuet.export.halve import WIDTHS, halve
 from minuet.export.onnx_consumers import opset_for
-from minuet.export.onnx_graph import graph_of, strip
+from minuet.export.onnx_graph import Note, graph_of, strip
 from minuet.export.onnx_read import read_onnx
+from minuet.export.onnx_stages import note_stages
 from minuet.export.onnx_write import LIMIT_BYTES, bare, write_onnx
 from minuet.export.rewrites.engine import Log
 from minuet.export.rewrites.table import rewrite
@@ -33,6 +34,7 @@ def export_onnx(
     *,
     consumer: str = CONSUMER,
     finish: Callable[[Any], Any] | None = None,
+    note: Note = note_stages,
     inline_bytes: int = LIMIT_BYTES,
 ) -> Artifact:
     """Write bundle/onnx-<precision>/model.onnx, its .data where that is too large, rewrites.json.
@@ -44,12 +46,13 @@ def export_onnx(
     Args:
         consumer: who will read it; a row of onnx_consumers.
         finish: rewrites the onnx.ModelProto before it is written, as a quantizer may want to.
+        note: what operators are timed as; stages, or layers.
         inline_bytes: weights that together take more lie in a file of their own.
     """
     started = time.perf_counter()
-    model, log = onnx_graph(program, precision, consumer)
+    model, log = onnx_graph(program, precision, consumer, note)
     if finish:
-        model = _finished(model, finish)
+        model = finished(model, finish)
     to = bundle, precision, started
     return _write(model, *to, inline_bytes=inline_bytes, consumer=consumer, log=log)
 
@@ -74,7 +77,10 @@ def adopt_onnx(
 
 
 def onnx_graph(
-    program: Program | OnnxProgram, precision: str = "fp32", consumer: str = CONSUMER
+    program: Program | OnnxProgram,
+    precision: str = "fp32",
+    consumer: str = CONSUMER,
+    note: Note = note_stages,
 ) -> tuple[ir.Model, Log]:
     """A model in memory, in a precision, for a reader, and the log of what rules rewrote.
 
@@ -83,7 +89,7 @@ def onnx_graph(
     if isinstance(program, OnnxProgram):  # which keeps its own operators
         return program.graph(precision), Log()
     rewritten, log = rewrite(program, "tensorrt" if consumer == "tensorrt" else "onnx")
-    model = graph_of(rewritten, opset_for(consumer, precision))
+    model = graph_of(rewritten, opset_for(consumer, precision), note)
     return halve(model, precision) if precision in WIDTHS else model, log
 
 
@@ -105,7 +111,8 @@ def _proto(model: ir.Model) -> Any:
     return bare(ir.to_proto(model))
 
 
-def _finished(model: ir.Model, finish: Callable[[Any], Any]) -> ir.Model:
+def finished(model: ir.Model, finish: Callable[[Any], Any]) -> ir.Model:
+    """A model after what rewrites an onnx.ModelProto."""
     import onnx_ir as ir
 
     return strip(ir.from_proto(finish(_proto(model))))

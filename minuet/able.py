@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from minuet.contracts.artifact import FLOATS
 from minuet.contracts.errors import RequestError
-
-FLOATS = ("fp32", "fp16", "bf16")
-QUANTIZED = {"int8": "int8", "palette": "palettes"}  # precision -> scheme of `minuet quantize`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +30,11 @@ class Able:
                 f"needed; name that, or --to {','.join(self.targets)}."
             )
         unable = [one for one in precisions if one not in (self.quantized, *self.precisions)]
-        for word, scheme in QUANTIZED.items():
-            if word in unable:
+        for word in unable:
+            if word not in FLOATS:
                 raise RequestError(
                     f"{word} needs a student quantized for it; make one with "
-                    f"`minuet quantize --scheme {scheme}`."
+                    f"`minuet quantize --scheme {word}`."
                 )
         if unable:
             can = ", ".join(self.precisions)

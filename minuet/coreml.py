@@ -29,12 +29,14 @@ def check(precisions: Sequence[str], *, ios: int, units: str, also: str, also_as
         return
     from minuet.export.coreml_flexible import check_systems
     from minuet.export.coreml_hazards import insist_units
+    from minuet.export.coreml_weights import check_codes
     from minuet.sizes import WAYS
 
     if also_as not in WAYS:
         raise RequestError(f"--also-as {also_as!r} is not known; choose from {', '.join(WAYS)}.")
     check_systems(ios, functions=bool(also) and also_as == "functions")
     for precision in precisions:
+        check_codes(precision, ios)
         insist_units(units, precision)
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minuet import coreml
-from minuet.able import QUANTIZED
 from minuet.commands.common import Out, Step
-from minuet.contracts.artifact import Artifact, Manifest
+from minuet.contracts.artifact import FLOATS, Artifact, Manifest
 from minuet.contracts.errors import MinuetError, MissingBackendError, ParityError, RequestError
 from minuet.heard import in_short
 from minuet.sizes import Sizes
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from minuet.proof import Proof
 
 MIB = 1 << 20
-GPU = "SM86"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +39,7 @@ class How:
     max_fallback: float = 1.0
     ios: int = coreml.LATEST
     units: str = ""
-    gpu: str = GPU
+    gpu: str = ""  # TensorRT: one or several; none: what the precision takes
     strip_weights: bool = False  # TensorRT: they are refitted from the model
     threads: int = 0
     sizes: Mapping[str, Sizes] = field(default_factory=dict)  # Core ML: by program
@@ -51,21 +49,34 @@ class How:
         if job.target == "coreml":
             return coreml.options(job.precision, ios=self.ios, units=self.units)
         if job.target == "tensorrt":
-            return {"capability": self.gpu, "strip": self.strip_weights}
+            engine = {"capability": self.gpu, "strip": self.strip_weights}
+            return engine | _finish(job)
         if job.target == "executorch":
             return {"max_fallback": self.max_fallback}
         if job.target != "onnx":
             return {}
         reader = {"consumer": self.consumer} if self.consumer else {}
-        if job.precision != "int8":
-            return reader
-        from minuet.quantize import onnx_form
-
-        return reader | {"finish": onnx_form.finish}
+        return reader | _finish(job)
 
     def held(self, part: Any) -> list[Any]:
         """A part, and what else a package of it holds."""
         return [part, *(self.sizes[part.name].others if part.name in self.sizes else ())]
+
+
+def _quantized(job: Job) -> bool:
+    return job.precision not in FLOATS
+
+
+def _finish(job: Job) -> dict[str, Any]:
+    """What makes the ONNX file of a quantized program small, fast, or of other codes."""
+    from minuet.quantize import dynamic, onnx_form, onnx_fp8, onnx_w8a16
+
+    if job.target == "tensorrt":
+        return {"finish": onnx_fp8.finish} if job.precision == "fp8" else {}
+    if not _quantized(job):
+        return {}
+    own = {"w8a16": onnx_w8a16.finish, "int8-dynamic": dynamic.finish}
+    return {"finish": own.get(job.precision, onnx_form.finish)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +150,7 @@ def write(
             sampler=source.sampler,
             artifacts=rows,
             source_sha256=source.sha256,
+            quantization=source.quantization if any(_quantized(job) for job in jobs) else {},
         )
         shelf.clear()  # before the bundle is in its place: no file of it is a link any more
     return manifest
@@ -154,9 +166,11 @@ def pieces(source: Source, jobs: Sequence[Job], how: How) -> Iterator[Piece]:
 
 def piece_of(part: Any, program: Any, job: Job, how: How, source: Source | None = None) -> Piece:
     """One program for one job."""
-    if source and source.quantize and job.precision in QUANTIZED:
-        program = source.quantize(program, job.target)
     sizes = how.sizes.get(part.name) if job.target == "coreml" else None
+    quantize = source.quantize if source and _quantized(job) else None
+    if quantize:
+        program = quantize(program, job.target)
+        sizes = sizes and replace(sizes, finish=lambda other: quantize(other, job.target))
     return Piece(
         part=part,
         program=program,

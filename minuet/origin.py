@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from minuet.contracts.artifact import Artifact, Manifest
+from minuet.contracts.artifact import QUANTIZED, Artifact, Manifest
 from minuet.contracts.errors import DamagedError, Refusal, RequestError
 from minuet.contracts.tensors import Arrays, Signature
 from minuet.export.sources.onnx_file import OnnxProgram
@@ -30,12 +30,12 @@ class Origin:
 
     def program(self, artifact: Artifact) -> Program | Refusal:
         """What an artifact was exported from, or why that is not known."""
-        if artifact.precision == "int8" and self.source.quantize is None:
+        if artifact.precision in QUANTIZED and self.source.quantize is None:
             return Refusal("how it was quantized is not known")
         program = self._captured(artifact.component)
         if isinstance(program, OnnxProgram):
             return Refusal("an ONNX file holds no modules to look into")
-        if artifact.precision != "int8" or self.source.quantize is None:
+        if artifact.precision not in QUANTIZED or self.source.quantize is None:
             return program
         try:
             return self.source.quantize(program, artifact.target)

@@ -5,27 +5,30 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minuet.contracts.errors import ParityError, RequestError
+from minuet.contracts.errors import DamagedError, ParityError, RequestError
 from minuet.contracts.files import read_json, write_json
 from minuet.contracts.pixels import premultiplied
 from minuet.contracts.tensors import Arrays
-from minuet.quantize.palettes import BITS, packed_bytes, palettize
+from minuet.quantize.energies import Energies, energies
+from minuet.quantize.palettes import BITS, Palette, packed_bytes, palettize, to_arrays
+from minuet.quantize.recipe import PALETTES
 from minuet.quantize.search import Choice, Option, Options, front, smallest_error
-from minuet.quantize.sensitivity import outputs, sensitivities
+from minuet.quantize.sensitivity import changed, outputs, sensitivities
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
-SEARCH = "search.json"
+SEARCH, TRAINING = "search.json", "training.safetensors"
 FRONT = (2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 8.0)  # mean bits a weight
 LEAST, MOST = 2.0, 8.0
+WORDS = {bits: word for word, bits in PALETTES.items()}
 Table = dict[str, dict[str, float]]  # layer -> treatment -> mean square that it adds to the frames
 
 
@@ -35,6 +38,7 @@ class Asked:
 
     bits: float  # a weight, in the mean, tables included
     floor_db: float  # the least PSNR from the float student, on clips that no search saw
+    recovery: int = 0  # steps of training behind the search
 
     def __post_init__(self) -> None:
         if not LEAST <= self.bits <= MOST:
@@ -49,7 +53,9 @@ class Found:
 
     layers: dict[str, str]  # treatment of each
     predicted_db: float  # from the layers' errors, as if each were alone
-    measured_db: float  # on clips that the search did not see
+    rounded_db: float  # the choice, before any training, on clips that the search did not see
+    measured_db: float  # the same clips with what is written
+    trained: int  # steps that gave the best; 0: what is written was not trained
     uniform_db: float  # the same clips with one width for all, the widest that fits
     uniform_bits: int
     size: int  # bytes of the weights, tables included
@@ -57,51 +63,93 @@ class Found:
     front: tuple[tuple[float, float], ...]  # mean bits, predicted dB
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Palettized:
+    """A search's end."""
+
+    found: Found
+    errors: Table
+    tensors: Arrays  # for the recipe: codes and tables, and other parameters that were trained
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clips:
+    """What is seen and when."""
+
+    seen: Sequence[Arrays]  # to search on, and to choose the best of a training
+    held: Sequence[Arrays]  # others, to measure what was found
+    training: Callable[[int], Arrays]  # any number of others, by address from 0 on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """Who is told of progress: of a layer measured, of a step trained."""
+
+    layer: Callable[[], None] = lambda: None
+    training: Callable[[], None] = lambda: None
+
+
 def search(
     graph_module: GraphModule,
     layers: Sequence[str],
-    seen: Sequence[Arrays],
-    held: Sequence[Arrays],
+    clips: Clips,
     asked: Asked,
     notes: Path,
-    step: Callable[[], None],
-) -> tuple[Found, Table]:
-    """Measure every layer under every palette, choose, and measure the choice.
+    steps: Steps | None = None,
+) -> Palettized:
+    """Measure every layer under every palette, choose, train where asked, and measure the choice.
 
     Args:
         graph_module: the student's program, parameters by name; left as it was.
-        seen: inputs to search on.
-        held: others to measure the choice on.
-        notes: where an interrupted search left what it knew; a file.
+        notes: a folder for what an interrupted search goes on from. It is the caller's to remove
+            once the result is kept; a search that is refused leaves it too, so that the next one,
+            with more bits or steps, measures no layer again.
 
     Raises:
         RequestError: too few bits for any choice.
         ParityError: the best choice is below the floor.
     """
+    steps = steps or Steps()
     weights = {
         name: graph_module.get_parameter(f"{name}.weight").detach().numpy() for name in layers
     }
-    table = _measured(graph_module, weights, seen, notes, step)
+    heard = energies(graph_module, clips.seen)
+    table = _measured(graph_module, weights, heard, clips.seen, notes / SEARCH, steps.layer)
     options = options_of(table, weights)
     numbers = sum(weight.size for weight in weights.values())
     choice = smallest_error(options, int(asked.bits * numbers / 8))
-    measured = decibels(graph_module, choice.layers, held)
     even = max(bits for bits in BITS if bits <= asked.bits)
+    reference = outputs(graph_module, clips.held)
+
+    def measured(palettes: Mapping[str, Palette], others: Arrays) -> float:
+        made = {f"{layer}.weight": one.unpack() for layer, one in palettes.items()}
+        return decibels(graph_module, {**made, **others}, clips.held, reference)
+
+    rounded = {name: _palette(weights, heard, name, word) for name, word in choice.layers.items()}
+    evenly = {name: _palette(weights, heard, name, WORDS[even]) for name in layers}
+    palettes: Mapping[str, Palette] = rounded
+    others: Arrays = {}
+    trained = 0
+    if asked.recovery:
+        palettes, others, trained = _trained(graph_module, rounded, clips, asked, notes, steps)
     found = Found(
         layers=choice.layers,
         predicted_db=choice.decibels,
-        measured_db=measured,
-        uniform_db=decibels(graph_module, dict.fromkeys(layers, f"palette{even}"), held),
+        rounded_db=measured(rounded, {}),
+        measured_db=measured(palettes, others),
+        trained=trained,
+        uniform_db=measured(evenly, {}),
         uniform_bits=even,
         size=choice.size,
         bits=choice.size * 8 / numbers,
         front=_front(options, numbers),
     )
-    insist(found, asked)
-    return found, table
+    _insist(found, asked)
+    tensors = {**to_arrays({f"{name}.weight": one for name, one in palettes.items()}), **others}
+    return Palettized(found=found, errors=table, tensors=tensors)
 
 
-def insist(found: Found, asked: Asked) -> None:
+def _insist(found: Found, asked: Asked) -> None:
     """Refuse what is further from the float student than was allowed.
 
     Raises:
@@ -111,7 +159,7 @@ def insist(found: Found, asked: Asked) -> None:
         raise ParityError(
             f"palettes of {found.bits:.2f} bits a weight are {found.measured_db:.1f} dB from the "
             f"float student, and {asked.floor_db:g} dB are asked for. Nothing was written. "
-            "Give more --bits, or a lower --floor."
+            "Give more --bits, steps to --recover, or a lower --floor."
         )
 
 
@@ -119,10 +167,8 @@ def options_of(table: Mapping[str, Mapping[str, float]], weights: Mapping[str, A
     """Errors and bytes of every palette of every layer."""
     return {
         layer: {
-            f"palette{bits}": Option(
-                error=table[layer][f"palette{bits}"], size=packed_bytes(weight.size, bits)
-            )
-            for bits in BITS
+            word: Option(error=table[layer][word], size=packed_bytes(weight.size, bits))
+            for word, bits in PALETTES.items()
         }
         for layer, weight in weights.items()
     }
@@ -138,42 +184,66 @@ def frames_error(made: Sequence[NDArray[Any]], reference: Sequence[NDArray[Any]]
 
 
 def decibels(
-    graph_module: GraphModule, layers: Mapping[str, str], inputs: Sequence[Arrays]
+    graph_module: GraphModule,
+    tensors: Arrays,
+    inputs: Sequence[Arrays],
+    reference: Sequence[NDArray[Any]],
 ) -> float:
-    """PSNR of the frames with these palettes from those without."""
-    import torch
-
-    reference = outputs(graph_module, inputs)
-    parameters = {name: graph_module.get_parameter(f"{name}.weight") for name in layers}
-    originals = {name: parameter.data for name, parameter in parameters.items()}
-    try:
-        for name, parameter in parameters.items():
-            made = palettize(originals[name].numpy(), int(layers[name].removeprefix("palette")))
-            parameter.data = torch.from_numpy(made.unpack())
+    """PSNR of the frames with other values in some parameters from those without."""
+    with changed(graph_module, tensors):
         error = frames_error(outputs(graph_module, inputs), reference)
-    finally:
-        for name, parameter in parameters.items():
-            parameter.data = originals[name]
     return -10 * math.log10(error) if error else math.inf
 
 
-def write_search(folder: Path, found: Found, table: Table) -> None:
-    """What was measured, beside the recipe."""
-    write_json(folder / SEARCH, {**asdict(found), "errors": table})
+def told(found: Found) -> str:
+    """What a search came to, in a line."""
+    steps = f" after {found.trained} steps of training ({found.rounded_db:.1f} before)"
+    return (
+        f"{found.bits:.2f} bits a weight, {found.size / 1e6:.2f} MB of weights, "
+        f"{found.measured_db:.1f} dB from the float student{steps if found.trained else ''} "
+        f"({found.uniform_bits} bits for all: {found.uniform_db:.1f} dB)"
+    )
+
+
+def _trained(
+    graph_module: GraphModule,
+    palettes: Mapping[str, Palette],
+    clips: Clips,
+    asked: Asked,
+    notes: Path,
+    steps: Steps,
+) -> tuple[Mapping[str, Palette], Arrays, int]:
+    """Palettes and other parameters that training made better, and its steps."""
+    from minuet.quantize.recover import Course, recover
+    from minuet.quantize.trainees import floating, of_palettes, trained_palettes
+
+    recovered = recover(
+        of_palettes(graph_module, palettes),
+        floating(graph_module),
+        clips.training,
+        clips.seen,
+        Course(steps=asked.recovery),
+        notes / TRAINING,
+        step=steps.training,
+    )
+    made, others = trained_palettes(recovered.numbers, palettes)
+    return made, others, recovered.best
 
 
 def _measured(
     graph_module: GraphModule,
     weights: Mapping[str, NDArray[Any]],
+    heard: Energies,
     inputs: Sequence[Arrays],
     notes: Path,
     step: Callable[[], None],
 ) -> Table:
     """Every layer's errors; what is known of the same weights and inputs is not measured again."""
-    key = _key(weights, inputs)
-    kept = read_json(notes) if notes.is_file() else {}
-    known: Table = kept["errors"] if isinstance(kept, dict) and kept.get("key") == key else {}
-    ways = {layer: {f"palette{bits}": _palette_of(bits) for bits in BITS} for layer in weights}
+    key = _key(weights, heard, *inputs)
+    known = _known(notes, key)
+    ways = {
+        layer: {word: _way(weights, heard, layer, word) for word in PALETTES} for layer in weights
+    }
     table: Table = {}
     for layer, errors in sensitivities(graph_module, inputs, ways, frames_error, known):
         table[layer] = errors
@@ -182,8 +252,30 @@ def _measured(
     return table
 
 
-def _palette_of(bits: int) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-    return lambda weight: palettize(weight, bits).unpack()
+def _known(notes: Path, key: str) -> Table:
+    """What notes hold; nothing where they are damaged, or of other weights or inputs."""
+    try:
+        kept = read_json(notes)
+        if not isinstance(kept, dict) or kept.get("key") != key:
+            return {}
+        errors = kept.get("errors", {})
+        known = {name: {word: float(row[word]) for word in row} for name, row in errors.items()}
+    except (DamagedError, ValueError, TypeError, AttributeError):
+        return {}
+    finite = all(math.isfinite(error) for row in known.values() for error in row.values())
+    return known if finite else {}
+
+
+def _palette(
+    weights: Mapping[str, NDArray[Any]], heard: Energies, layer: str, word: str
+) -> Palette:
+    return palettize(weights[layer], PALETTES[word], heard[layer])
+
+
+def _way(
+    weights: Mapping[str, NDArray[Any]], heard: Energies, layer: str, word: str
+) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    return lambda _: _palette(weights, heard, layer, word).unpack()
 
 
 def _front(options: Options, numbers: int) -> tuple[tuple[float, float], ...]:
@@ -191,9 +283,9 @@ def _front(options: Options, numbers: int) -> tuple[tuple[float, float], ...]:
     return tuple((round(one.size * 8 / numbers, 3), round(one.decibels, 2)) for one in choices)
 
 
-def _key(weights: Mapping[str, NDArray[Any]], inputs: Sequence[Arrays]) -> str:
+def _key(*named: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256()
-    for arrays in (weights, *inputs):
+    for arrays in named:
         for name, value in arrays.items():
             digest.update(name.encode() + str(value.shape).encode())
             digest.update(np.ascontiguousarray(value).tobytes())

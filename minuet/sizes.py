@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ class Sizes:
     first: Part
     others: tuple[Part, ...]
     way: str  # functions: one a size, on shared weights; shapes: one graph that takes all
+    finish: Callable[[Program], Program] | None = None  # a quantizer; none: as captured
 
     @cached_property
     def program(self) -> Program | None:
@@ -35,14 +36,19 @@ class Sizes:
         from minuet.export.coreml_flexible import capture_sizes
 
         signatures = [part.signature for part in (self.first, *self.others)]
-        return capture_sizes(self.first.module, self.first.cases[0].inputs, signatures)
+        inputs = self.first.cases[0].inputs
+        return self._finished(capture_sizes(self.first.module, inputs, signatures))
 
     @cached_property
     def options(self) -> dict[str, Any]:
         """For the exporter."""
         if self.way == "functions":
-            return {"functions": {part.name: part.program() for part in self.others}}
+            made = {part.name: self._finished(part.program()) for part in self.others}
+            return {"functions": made}
         return {"shapes": {part.name: part.signature for part in self.others}}
+
+    def _finished(self, program: Program) -> Program:
+        return self.finish(program) if self.finish else program
 
     @cached_property
     def told(self) -> dict[str, Any]:

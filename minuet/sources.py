@@ -48,6 +48,7 @@ class Source:
     sampler: dict[str, Any] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)  # in the bundle, by path
     quantize: Callable[[Program, str], Program] | None = None  # program and target -> quantized
+    quantization: dict[str, Any] = field(default_factory=dict)  # what it was weighed to bring
 
 
 def read_source(word: str, wish: Wish, *, local_code: bool = False) -> Source:
@@ -141,11 +142,14 @@ def _alone(source: Source, wish: Wish) -> Source:
 def _student(folder: Path, wish: Wish) -> Source:
     """A student's one-call program; in int8 too, where its folder says how."""
     from minuet.models.student import load_student
+    from minuet.quantize.recipe import read_weighed
 
     student = load_student(folder)
     source = _whole(student, folder.resolve().name, student.sha256, wish)
     return replace(
-        source, quantize=lambda program, target: _quantized(folder, student, program, target)
+        source,
+        quantize=lambda program, target: _quantized(folder, student, program, target),
+        quantization=read_weighed(folder),
     )
 
 
@@ -182,14 +186,17 @@ def _animator(student: Student, side: int, seed: int) -> Part:
 def _quantized(folder: Path, student: Student, program: Program, target: str) -> Program:
     """The program with the quantization that the student's folder describes."""
     from minuet.export.quiet import quiet
-    from minuet.quantize.apply import palettized_program, quantize_program
-    from minuet.quantize.recipe import SCHEMES, read_recipe
+    from minuet.quantize.apply import changed_program, quantize_program, rounded_program
+    from minuet.quantize.recipe import read_recipe
+    from minuet.quantize.schemes import SCHEMES
 
-    recipe, ranges = read_recipe(folder, student.sha256)
-    if SCHEMES[recipe.scheme].precision == "palette":
-        return replace(program, exported=palettized_program(program.exported, recipe))
+    stored = read_recipe(folder, student.sha256)
+    recipe, exported = stored.recipe, changed_program(program.exported, stored.tensors)
     with quiet():
-        made = quantize_program(program.exported, program.inputs, recipe, ranges, target)
+        if SCHEMES[recipe.scheme].calibrated:
+            made = quantize_program(exported, program.inputs, recipe, stored.ranges, target)
+        else:
+            made = rounded_program(exported, recipe)
     return replace(program, exported=made)
 
 
@@ -217,7 +224,7 @@ def _family(word: str, wish: Wish) -> Source:
     torch.manual_seed(wish.seed)
     if kind == "autoencoder":
         return _autoencoder(word, CODECS[size], wish)
-    network = _settled(Denoiser(SIZES[size]))
+    network = settled(Denoiser(SIZES[size]))
     student = Student(
         network=network,
         sampler=Sampler(levels=(1.0, 0.0)),
@@ -234,7 +241,7 @@ def _autoencoder(word: str, config: Any, wish: Wish) -> Source:
     from minuet.export.sources.part import Call, given_to, part_of
     from minuet.models.autoencoder import Autoencoder
 
-    network = _settled(Autoencoder(config))
+    network = settled(Autoencoder(config))
     height, width = wish.size or (64, 64)
     frames = [torch.rand(config.frames, 4, height, width) for _ in range(CASES)]
     parts, given = [], frames
@@ -253,7 +260,7 @@ def _autoencoder(word: str, config: Any, wish: Wish) -> Source:
     )
 
 
-def _settled(network: Any) -> Any:
+def settled(network: Any) -> Any:
     """Draw what starts at zero: layers that do nothing would hide what an export does to them."""
     import torch
 

@@ -7,12 +7,17 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from minuet.contracts.errors import RequestError
+from minuet.contracts.tensors import Array, Arrays
 from minuet.quantize.calibrate import INPUT, OUTPUT, Ranges
+from minuet.quantize.groups import pack4, pack8, pack_palette
 from minuet.quantize.layers import Call, calls
 from minuet.quantize.palettes import palettize
-from minuet.quantize.recipe import FLOAT, INT8, PALETTES, Recipe, check_scheme
+from minuet.quantize.recipe import FLOAT, INT8, PALETTES, WEIGHTS4, Recipe
 from minuet.quantize.scales import HIGH, LOW, SMALLEST, SYMMETRIC_HIGH, Affine, affine, symmetric
+from minuet.quantize.schemes import check_scheme
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +32,8 @@ class Form:
     weights_alone: bool  # whether an int8 weight beside float activations is understood
     one_reader: bool = False  # whether an int8 answer may be read in one place only
     zero_points: bool = True  # whether a zero point other than 0 is understood
+    answers: bool = True  # whether what a layer computes in int8 leaves it as int8
+    weights: bool = True  # whether weights become int8 here, or are left to the file's finish
 
 
 FORMS = {
@@ -37,7 +44,32 @@ FORMS = {
     # answer is read twice, once transposed, executorch 1.4 loses the transposition: the file lowers
     # and loads, and then its answer is noise, or it stops ("Attempted to resize a static tensor").
     "executorch": Form(int8_linear=True, weights_alone=False, one_reader=True),
+    # Core ML computes in int8 what stands between pairs of quantize and dequantize, before and
+    # behind (coremltools 9, insert_prefix_quantize_dequantize_pair); its own tools know no zero
+    # points for activations, though the operation has them.
+    "coreml": Form(int8_linear=True, weights_alone=True, zero_points=False),
+    # TensorRT takes an int8 product to float inside the kernel, and the next reader's rounding in
+    # it again: an answer rounded for nobody would cost 1.6 dB of the shipped student. A zero point
+    # other than 0 its parser refuses ("Non-zero zero point is not supported").
+    "tensorrt": Form(int8_linear=True, weights_alone=True, zero_points=False, answers=False),
 }
+# Programs in int8 that minuet.quantize.onnx_w8a16 and onnx_fp8 take further once they are files.
+FINISHED = {
+    ("w8a16", "onnx"): Form(int8_linear=True, weights_alone=True),
+    ("fp8", "tensorrt"): Form(
+        int8_linear=True, weights_alone=False, zero_points=False, answers=False, weights=False
+    ),
+}
+
+
+def form_of(scheme: str, target: str) -> Form:
+    """What a target's kernels make of a calibrated scheme.
+
+    Raises:
+        RequestError: the scheme is not made for it.
+    """
+    check_scheme(scheme, (target,))
+    return FINISHED.get((scheme, target)) or FORMS[target]
 
 
 def quantize_program(
@@ -65,64 +97,106 @@ def quantize_program(
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    check_scheme(recipe.scheme, (target,))
+    form = form_of(recipe.scheme, target)
     found = calls(exported.module())
     strangers = sorted({call.layer for call in found} - set(recipe.layers))
     if strangers:
         raise RequestError(f"the recipe does not know the layer {strangers[0]}; quantize again.")
-    form = FORMS[target]
-    codes = activation_codes(computed(found, recipe, form), ranges, form)
-    packed = frozenset(call.key for call in found if _packed(call, recipe, form))
+    exported = changed_program(exported, _in_groups(exported, recipe))
+    codes = activation_codes(computed(found, recipe.layers, form), ranges, form)
+    coded = frozenset(call.key for call in found if packed(call, recipe.layers, form))
     with torch.no_grad():
-        prepared = prepare_pt2e(exported.module(), _annotator(codes, packed))
+        prepared = prepare_pt2e(exported.module(), annotator(codes, coded, weight_spec()))
         prepared(*inputs)  # the weights' observers look at the weights
         converted = convert_pt2e(prepared)
         return torch.export.export(converted, tuple(inputs), strict=False)
 
 
-def palettized_program(exported: ExportedProgram, recipe: Recipe) -> ExportedProgram:
-    """The program with every weight that the recipe names taken from a palette.
+def rounded_program(exported: ExportedProgram, recipe: Recipe) -> ExportedProgram:
+    """The program with every weight that the recipe names rounded to what its codes can say.
 
-    It computes as before, with weights of few different numbers: an exporter can keep those as
-    codes and a table, and loses nothing more.
+    It computes as before, in float: an exporter finds the codes again in the numbers, stores those,
+    and loses nothing more. Linear layers that are to compute in int8 by the ranges of the moment
+    are found by their weights, too.
 
     Raises:
         RequestError: the program has not a layer of the recipe.
+    """
+    state, made = exported.state_dict, dict[str, Array]()
+    for layer, word in recipe.layers.items():
+        if (name := f"{layer}.weight") not in state:
+            raise RequestError(f"the program has no layer {layer!r}; quantize again.")
+        if word != FLOAT:
+            made[name] = rounded(state[name].detach().numpy(), word, recipe)
+    return changed_program(exported, made)
+
+
+def rounded(weight: Array, treatment: str, recipe: Recipe) -> Array:
+    """A weight as a recipe means it; not one that stays float."""
+    if treatment not in PALETTES:
+        return (pack4 if treatment == WEIGHTS4 else pack8)(weight).unpack()
+    bits = PALETTES[treatment]
+    if recipe.scheme == "palettes-int8":
+        return pack_palette(weight, bits).unpack()
+    return palettize(weight, bits).unpack()
+
+
+def _in_groups(exported: ExportedProgram, recipe: Recipe) -> dict[str, Array]:
+    """The weights that int4 codes are to say, rounded so that they can."""
+    names = [f"{layer}.weight" for layer, word in recipe.layers.items() if word == WEIGHTS4]
+    state = exported.state_dict
+    return {name: rounded(state[name].detach().numpy(), WEIGHTS4, recipe) for name in names}
+
+
+def changed_program(exported: ExportedProgram, tensors: Arrays) -> ExportedProgram:
+    """The program with other values in some of its parameters.
+
+    Raises:
+        RequestError: it has no such parameter, or one of another shape.
     """
     import copy
 
     import torch
 
-    weights = dict(exported.state_dict)
-    for layer, treatment in recipe.layers.items():
-        name = f"{layer}.weight"
-        if name not in weights:
-            raise RequestError(f"the program has no layer {layer!r}; quantize again.")
-        if treatment in PALETTES:
-            found = palettize(weights[name].numpy(), PALETTES[treatment])
-            weights[name] = torch.nn.Parameter(torch.from_numpy(found.unpack()), False)
-    made = copy.copy(exported)
-    made._state_dict = weights  # there is no public way to change weights and keep the graph
-    return made
+    state = dict(exported.state_dict)
+    _check_known(tensors, state)
+    for name, value in tensors.items():
+        if value.shape != tuple(state[name].shape):
+            raise RequestError(
+                f"{name} has the shape {tuple(state[name].shape)}, not {value.shape}; "
+                "quantize again."
+            )
+        made = torch.from_numpy(np.ascontiguousarray(value)).to(state[name].dtype)
+        state[name] = torch.nn.Parameter(made, False)
+    changed = copy.copy(exported)
+    changed._state_dict = state  # there is no public way to change weights and keep the graph
+    return changed
 
 
-def computed(found: Sequence[Call], recipe: Recipe, form: Form) -> tuple[Call, ...]:
+def _check_known(names: Iterable[str], state: Mapping[str, Tensor]) -> None:
+    if lost := [name for name in names if name not in state]:
+        raise RequestError(f"the program has no parameter {lost[0]!r}; quantize again.")
+
+
+def computed(found: Sequence[Call], layers: Mapping[str, str], form: Form) -> tuple[Call, ...]:
     """The calls whose arithmetic is int8 on a target."""
     kinds = ("conv2d", "linear") if form.int8_linear else ("conv2d",)
     return tuple(
         call
         for call in found
-        if recipe.layers[call.layer] == INT8
+        if layers[call.layer] == INT8
         and call.kind in kinds
         and not (form.one_reader and len(call.node.users) > 1)
     )
 
 
-def _packed(call: Call, recipe: Recipe, form: Form) -> bool:
+def packed(call: Call, layers: Mapping[str, str], form: Form) -> bool:
     """Whether a call's weight is int8 on a target."""
+    if not form.weights:
+        return False
     if form.weights_alone:
-        return recipe.layers[call.layer] != FLOAT
-    return bool(computed((call,), recipe, form))
+        return layers[call.layer] not in (FLOAT, WEIGHTS4)  # whose codes a writer finds
+    return bool(computed((call,), layers, form))
 
 
 def activation_codes(chosen: Iterable[Call], ranges: Ranges, form: Form) -> dict[str, Affine]:
@@ -132,7 +206,8 @@ def activation_codes(chosen: Iterable[Call], ranges: Ranges, form: Form) -> dict
         RequestError: a call that was not calibrated, as in a program of more steps.
     """
     make = affine if form.zero_points else symmetric
-    names = [f"{call.key}.{end}" for call in chosen for end in (INPUT, OUTPUT)]
+    ends = (INPUT, OUTPUT) if form.answers else (INPUT,)
+    names = [f"{call.key}.{end}" for call in chosen for end in ends]
     missing = [name for name in names if name not in ranges]
     if missing:
         raise RequestError(
@@ -142,16 +217,23 @@ def activation_codes(chosen: Iterable[Call], ranges: Ranges, form: Form) -> dict
     return {name: make(*ranges[name]) for name in names}
 
 
-def _annotator(codes: Mapping[str, Affine], packed: AbstractSet[str]) -> Any:
-    """A torchao quantizer that asks for exactly these codes, and for int8 weights."""
+def annotator(codes: Mapping[str, Affine], coded: AbstractSet[str], weight: Any) -> Any:
+    """A torchao quantizer that asks for exactly these codes, and for these weights in int8.
+
+    Args:
+        codes: by range name.
+        coded: keys of the calls whose weights are meant.
+        weight: weight_spec, or one that is like it.
+    """
     from torchao.quantization.pt2e.quantizer import Quantizer
     from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
     class Annotator(Quantizer):  # type: ignore[misc]
         def annotate(self, model: Any) -> Any:
             for call in calls(model):
-                if call.key in packed:
-                    call.node.meta[Q_ANNOTATION_KEY] = _annotation(call, codes)
+                if call.key in coded or f"{call.key}.{INPUT}" in codes:
+                    found = _annotation(call, codes, weight if call.key in coded else None)
+                    call.node.meta[Q_ANNOTATION_KEY] = found
             return model
 
         def validate(self, model: Any) -> None:
@@ -160,20 +242,21 @@ def _annotator(codes: Mapping[str, Affine], packed: AbstractSet[str]) -> Any:
     return Annotator()
 
 
-def _annotation(call: Call, codes: Mapping[str, Affine]) -> Any:
+def _annotation(call: Call, codes: Mapping[str, Affine], spec: Any) -> Any:
     """int8 for a call's weight, and for its input and output where they have codes."""
     from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
 
     values, weight = call.node.args[:2]
     given, made = (codes.get(f"{call.key}.{end}") for end in (INPUT, OUTPUT))
     return QuantizationAnnotation(
-        input_qspec_map={weight: _weight()} | ({values: _activation(given)} if given else {}),
+        input_qspec_map=({weight: spec} if spec else {})
+        | ({values: _activation(given)} if given else {}),
         output_qspec=_activation(made) if made else None,
         _annotated=True,
     )
 
 
-def _weight() -> Any:
+def weight_spec() -> Any:
     """As scales.pack has it."""
     import torch
     from torchao.quantization.pt2e.observer import PerChannelMinMaxObserver

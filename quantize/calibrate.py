@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,21 +14,24 @@ from numpy.typing import NDArray
 
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.tensors import Arrays
+from minuet.quantize.histograms import RANGES, Histogram, Range, histogram
 from minuet.quantize.layers import Call, calls
+from minuet.quantize.sofar import Sofar, address, resumed, write_notes
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
 
-METHODS = ("min-max", "percentile")
+METHODS = ("min-max", "percentile", *RANGES)
 INPUT, OUTPUT = "in", "out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """How the ranges seen on single clips become one.
+    """How what was seen on single clips becomes a range.
 
     min-max: the smallest and the largest value of all. percentile: of each clip the range that
     holds `share` of the values, and of these the mean: one outlier then costs no precision.
+    entropy and mse: what serves the histogram of all clips best; see histograms.RANGES.
     """
 
     name: str = "min-max"
@@ -41,90 +45,119 @@ class Method:
                 f"a percentile's share is above 0.5 and at most 1, not {self.share}."
             )
 
-    def look(self, values: NDArray[Any]) -> tuple[float, float]:
+    @property
+    def counts(self) -> bool:
+        """Whether it needs histograms."""
+        return self.name in RANGES
+
+    def look(self, values: NDArray[Any]) -> Range:
         """The range of one tensor."""
-        if self.name == "min-max":
+        if self.name != "percentile":
             return float(values.min()), float(values.max())
         low, high = np.quantile(values, [1 - self.share, self.share])
         return float(low), float(high)
 
-    def join(self, seen: NDArray[np.float64]) -> tuple[float, float]:
-        """The ranges of all clips, (clips, 2), as one."""
-        if self.name == "min-max":
-            return float(seen[:, 0].min()), float(seen[:, 1].max())
-        return float(seen[:, 0].mean()), float(seen[:, 1].mean())
+    def join(self, seen: NDArray[np.float64], counted: Histogram | None = None) -> Range:
+        """The ranges of all clips, (clips, 2), and their histogram where it is needed, as one."""
+        if counted:
+            return RANGES[self.name](counted)
+        if self.name == "percentile":
+            return float(seen[:, 0].mean()), float(seen[:, 1].mean())
+        return float(seen[:, 0].min()), float(seen[:, 1].max())
 
 
-Ranges = Mapping[str, tuple[float, float]]  # "layer@call.in" and ".out" -> low, high
+Ranges = Mapping[str, Range]  # "layer@call.in" and ".out" -> low, high
 
 
 def calibrate(
-    graph_module: GraphModule, inputs: Iterable[Arrays], method: Method | None = None
+    graph_module: GraphModule,
+    inputs: Iterable[Arrays],
+    method: Method | None = None,
+    notes: Path | None = None,
 ) -> Ranges:
     """Run the program on every input and keep what its convolutions and linear layers saw.
 
-    The same program, inputs and method give the same ranges. A layer that is called at several
-    steps has ranges for each of them.
+    The same program, inputs and method give the same ranges, interrupted or not. A layer that is
+    called at several steps has ranges for each of them; what one call sees in a batch, as the
+    branches of guidance, shares a range.
 
     Args:
         graph_module: an exported program's `.module()`: parameters by name.
         inputs: named arrays, in the program's order; made one at a time.
+        notes: a file that keeps what was seen, after each clip; an interrupted calibration of the
+            same weights, inputs and method goes on from it. It stays when all is done.
 
     Raises:
         RequestError: no inputs, inputs of another shape than the program's, or activations that
             are not finite.
     """
+    method = method or Method()
+    inputs = iter(inputs)
+    start = address(graph_module, method)
+    sofar, inputs = resumed(notes, start, inputs) if notes else (Sofar(digest=start), inputs)
+    watch = _watch(graph_module, calls(graph_module), method, sofar)
+    for one in inputs:
+        _run(watch, one, sofar.clips)
+        sofar.finish(one)
+        if notes:
+            write_notes(notes, sofar)
+    if not sofar.clips:
+        raise RequestError("there are no calibration clips; give at least one.")
+    return {
+        key: method.join(np.array(rows), sofar.counted.get(key))
+        for key, rows in sorted(sofar.seen.items())
+    }
+
+
+def _run(watch: Any, one: Arrays, clip: int) -> None:
+    """One clip through the program."""
     import torch
 
-    method = method or Method()
-    watch = _watch(graph_module, calls(graph_module), method)
-    clips = 0
-    for one in inputs:
-        try:
-            with torch.no_grad():
-                watch.run(*(torch.from_numpy(np.ascontiguousarray(v)) for v in one.values()))
-        except (RuntimeError, TypeError, AssertionError) as error:
-            shapes = {name: value.shape for name, value in one.items()}
-            raise RequestError(
-                f"the program does not run on calibration input {clips} of shapes {shapes}: "
-                f"{str(error).splitlines()[0][:200]}."
-            ) from error
-        clips += 1
-    if not clips:
-        raise RequestError("there are no calibration clips; give at least one.")
-    return {key: method.join(np.array(rows)) for key, rows in sorted(watch.seen.items())}
+    with torch.no_grad(), strangers_refused(one, clip):
+        watch.run(*(torch.from_numpy(np.ascontiguousarray(v)) for v in one.values()))
 
 
-def _watch(graph_module: GraphModule, watched: Iterable[Call], method: Method) -> Any:
-    """An interpreter of the program that looks at the watched calls' inputs and outputs."""
+@contextmanager
+def strangers_refused(one: Arrays, clip: int) -> Generator[None]:
+    """A clip that the program does not take is refused with its shapes."""
+    try:
+        yield
+    except (RuntimeError, TypeError, AssertionError) as error:
+        shapes = {name: value.shape for name, value in one.items()}
+        raise RequestError(
+            f"the program does not run on calibration input {clip} of shapes {shapes}: "
+            f"{str(error).splitlines()[0][:200]}."
+        ) from error
+
+
+def _watch(graph_module: GraphModule, watched: Iterable[Call], method: Method, sofar: Sofar) -> Any:
+    """An interpreter of the program that notes the watched calls' inputs and outputs."""
     from torch.fx import Interpreter
 
     by_node = {call.node: call for call in watched}
 
     class Watch(Interpreter):
-        def __init__(self) -> None:
-            super().__init__(graph_module)
-            self.seen: dict[str, list[tuple[float, float]]] = defaultdict(list)
-
         def run_node(self, n: Node) -> Any:
             value = super().run_node(n)
             call = by_node.get(n)
             if call:
                 given = self.env[n.args[0]]  # type: ignore[index]
-                self._look(f"{call.key}.{INPUT}", given)
-                self._look(f"{call.key}.{OUTPUT}", value)
+                _note(f"{call.key}.{INPUT}", given.numpy(), method, sofar)
+                _note(f"{call.key}.{OUTPUT}", value.numpy(), method, sofar)
             return value
 
-        def _look(self, key: str, tensor: Any) -> None:
-            low, high = method.look(tensor.numpy())
-            if not (math.isfinite(low) and math.isfinite(high)):
-                raise RequestError(
-                    f"the activations at {key} are not finite ({low} to {high}); the weights or "
-                    "the calibration clips are broken."
-                )
-            self.seen[key].append((low, high))
+    return Watch(graph_module)
 
-    return Watch()
+
+def _note(key: str, values: NDArray[Any], method: Method, sofar: Sofar) -> None:
+    """Add one tensor to what was seen."""
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise RequestError(
+            f"the activations at {key} are not finite ({low} to {high}); the weights or "
+            "the calibration clips are broken."
+        )
+    sofar.add(key, method.look(values), histogram(values) if method.counts else None)
 
 
 def to_bytes(ranges: Ranges) -> bytes:

@@ -51,6 +51,17 @@ def calls(graph_module: GraphModule) -> tuple[Call, ...]:
     return tuple(found)
 
 
+def constant(graph_module: GraphModule) -> frozenset[str]:
+    """Layers that no input of the program reaches, as those of the noise level: always the same."""
+    reached: set[Node] = set()
+    for node in graph_module.graph.nodes:
+        if node.op == "placeholder" or reached.intersection(node.all_input_nodes):
+            reached.add(node)
+    found = calls(graph_module)
+    fed = {call.layer for call in found if call.node.args[0] in reached}
+    return frozenset(call.layer for call in found) - fed
+
+
 def matching(layers: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
     """The layers that any pattern names (shell-style: *, ?, [ab]), in order.
 

@@ -2,10 +2,11 @@
 
 What torch.onnx writes is right, and neither fast nor small: signed activations have no quick
 kernel on x86, an int8 weight of a float layer is unpacked at every run, and what stayed float
-takes 4 bytes a number. Four rewrites mend that, and change no weight:
+takes 4 bytes a number. Five rewrites mend that, and change no weight:
 
     Q and DQ of int8 codes, zero point z   ->  of uint8 codes, zero point z + 128
     int8 W, DQ, float layer                ->  int8 W, Cast, Mul, float layer
+    float32 W of codes times scales        ->  those codes and scales (see onnx_codes)
     float32 W, any use                     ->  float16 W, Cast, where that is exact
     two constants of the same bytes        ->  one
 
@@ -29,9 +30,12 @@ QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 def finish(model: Any) -> Any:
     """All rewrites, in place, of an onnx.ModelProto; gives it back."""
+    from minuet.quantize.onnx_codes import store_codes
+
     graph = Graph(model.graph)
     use_unsigned_activations(graph)
     fold_weights(graph)
+    store_codes(graph)
     merge_constants(graph)
     halve_constants(graph)
     graph.tidy()
@@ -67,6 +71,13 @@ class Graph:
             self.constants[name] = self.proto.initializer[-1]
         return name
 
+    def make(self, op: str, inputs: list[str], output: str, **more: Any) -> str:
+        """A node that comes before the exported ones, and after those made so far."""
+        from onnx import helper
+
+        self.first.append(helper.make_node(op, inputs, [output], **more))
+        return output
+
     def drop(self, name: str) -> None:
         """Forget a constant."""
         self.proto.initializer.remove(self.constants.pop(name))
@@ -101,7 +112,7 @@ def use_unsigned_activations(graph: Graph) -> None:
 
 def fold_weights(graph: Graph) -> None:
     """The int8 weight of a layer that computes in float becomes Cast and Mul, folded at load."""
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
     unpackers = [
         node
@@ -116,10 +127,8 @@ def fold_weights(graph: Graph) -> None:
         shape[_axis(node)] = -1
         name = graph.add(f"{codes}_scales", scales.reshape(shape))
         wide = f"{node.output[0]}_codes"
-        graph.first += [
-            helper.make_node("Cast", [codes], [wide], to=TensorProto.FLOAT),
-            helper.make_node("Mul", [wide, name], [node.output[0]]),
-        ]
+        graph.make("Cast", [codes], wide, to=TensorProto.FLOAT)
+        graph.make("Mul", [wide, name], node.output[0])
         graph.proto.node.remove(node)
 
 

@@ -8,7 +8,8 @@ lost in one layer's texture, and in another turns a limb).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,14 +65,30 @@ def sensitivities(
         yield layer, found
 
 
-def outputs(graph_module: GraphModule, inputs: Sequence[Arrays]) -> list[NDArray[Any]]:
+@contextmanager
+def changed(graph_module: GraphModule, tensors: Arrays) -> Generator[None]:
+    """Other values in some parameters, for as long as it takes; float32."""
+    import torch
+
+    parameters = {name: graph_module.get_parameter(name) for name in tensors}
+    before = {name: parameter.data for name, parameter in parameters.items()}
+    try:
+        for name, parameter in parameters.items():
+            parameter.data = torch.from_numpy(np.ascontiguousarray(tensors[name], np.float32))
+        yield
+    finally:
+        for name, parameter in parameters.items():
+            parameter.data = before[name]
+
+
+def outputs(program: Callable[..., Any], inputs: Sequence[Arrays]) -> list[NDArray[Any]]:
     """The program's first output for each of some inputs."""
     import torch
 
     made = []
     with torch.no_grad():
         for one in inputs:
-            found = graph_module(*(torch.from_numpy(np.ascontiguousarray(v)) for v in one.values()))
+            found = program(*(torch.from_numpy(np.ascontiguousarray(v)) for v in one.values()))
             made.append((found if isinstance(found, torch.Tensor) else found[0]).numpy().copy())
     return made
 
@@ -80,15 +97,9 @@ def _treated(
     graph_module: GraphModule, layer: str, treat: Treat, inputs: Sequence[Arrays]
 ) -> list[NDArray[Any]]:
     """Outputs with one layer's weight changed for as long as it takes."""
-    import torch
-
     try:
-        weight = graph_module.get_parameter(f"{layer}.weight")
+        weight = graph_module.get_parameter(f"{layer}.weight").detach().numpy()
     except AttributeError as error:
         raise RequestError(f"the program has no layer {layer!r}.") from error
-    original = weight.data
-    weight.data = torch.from_numpy(np.asarray(treat(original.numpy()), np.float32))
-    try:
+    with changed(graph_module, {f"{layer}.weight": treat(weight)}):
         return outputs(graph_module, inputs)
-    finally:
-        weight.data = original

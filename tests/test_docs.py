@@ -175,7 +175,8 @@ def test_a_command_is_one_that_minuet_knows(command: str) -> None:
 @pytest.mark.parametrize(
     ("page", "verbs"),
     [
-        ("export.md", ("export", "export", "export", "quantize", "quantize")),
+        ("export.md", ("export", "export", "export")),
+        ("quantize.md", ("quantize",)),
         ("gate.md", ("bench",)),
     ],
 )
@@ -207,6 +208,21 @@ def test_the_targets_are_the_exporters() -> None:
 
     rows = {row[0]: row[2] for row in table("export.md", "target", "file")}
     assert rows == {name: ", ".join(row.precisions) for name, row in EXPORTERS.items()}
+
+
+def test_the_schemes_are_the_codes() -> None:
+    from minuet.quantize.schemes import SCHEMES
+
+    assert table("quantize.md", "scheme", "weights") == [
+        [
+            name,
+            row.weights,
+            row.activations,
+            "; ".join(f"{target}: {good}" for target, good in row.targets.items()),
+            ", ".join(row.promises),
+        ]
+        for name, row in SCHEMES.items()
+    ]
 
 
 def test_every_field_of_a_recipe_is_told() -> None:

@@ -13,7 +13,7 @@ from minuet.able import Able, able, is_onnx
 from minuet.commands.common import Json, Out, Seed, Threads
 from minuet.contracts.artifact import PRECISIONS, Manifest
 from minuet.contracts.errors import MissingBackendError, RequestError
-from minuet.exporting import GPU, MIB, How, Job, write
+from minuet.exporting import MIB, How, Job, write
 from minuet.heard import absent
 from minuet.optimum import for_optimum
 from minuet.presets import shipped_student
@@ -82,7 +82,10 @@ Units = Annotated[
         help="Core ML: all, cpuAndNeuralEngine, cpuAndGPU, cpuOnly; none: what fits the rest"
     ),
 ]
-Gpu = Annotated[str, typer.Option(help="TensorRT: the compute capability")]
+Gpu = Annotated[
+    str,
+    typer.Option(help="TensorRT: compute capabilities, e.g. SM86,SM89; none: SM86, fp8: SM89"),
+]
 StripWeights = Annotated[
     bool,
     typer.Option(
@@ -111,7 +114,7 @@ def export(
     also: Also = "",
     also_as: AlsoAs = ALSO_AS,
     units: Units = "",
-    gpu: Gpu = GPU,
+    gpu: Gpu = "",
     strip_weights: StripWeights = False,
     seed: Seed = 0,
     threads: Threads = 0,
@@ -257,6 +260,7 @@ def check(word: str, jobs: Sequence[Job], how: How, also: str, also_as: str) -> 
         RequestError: an option's value, or an option for a target that was not asked for.
     """
     from minuet.export.onnx_consumers import opset_for
+    from minuet.export.to_tensorrt import asked_devices
 
     targets = {job.target for job in jobs}
     if how.consumer:
@@ -269,6 +273,9 @@ def check(word: str, jobs: Sequence[Job], how: How, also: str, also_as: str) -> 
     ):
         if value and target not in targets:
             raise RequestError(f"{option} is for {title}; add {target} to --to.")
+    for job in jobs:
+        if job.target == "tensorrt":
+            asked_devices(how.gpu, job.precision)
     own = [job.precision for job in jobs if job.target == "coreml"]
     coreml.check(own, ios=how.ios, units=how.units, also=also, also_as=also_as)
 

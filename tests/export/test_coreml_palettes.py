@@ -51,7 +51,7 @@ def given() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def package(given: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packed(tmp_path_factory.mktemp("palette"), Layers().eval(), given, precision="palette")
+    return packed(tmp_path_factory.mktemp("palette"), Layers().eval(), given, precision="palettes")
 
 
 def test_each_weight_has_the_smallest_table_that_holds_it(package: Path) -> None:
@@ -68,7 +68,7 @@ def test_it_computes_what_the_float16_package_does(
 
 
 def test_an_old_release_has_no_tables_of_three_bits(given: torch.Tensor, tmp_path: Path) -> None:
-    package = packed(tmp_path, Layers().eval(), given, precision="palette", ios=16)
+    package = packed(tmp_path, Layers().eval(), given, precision="palettes", ios=16)
     assert tables(package) == [4, 16, 64]
     expected = Layers()(given)[0]
     torch.testing.assert_close(given_by(package, given), expected, rtol=0.02, atol=0.02)

@@ -12,6 +12,7 @@ def test_every_reader_has_an_operator_set_and_a_reason(consumer: str) -> None:
     assert 18 <= opset_for(consumer, "fp32") <= onnx.defs.onnx_opset_version()
     assert len(CONSUMERS[consumer].why) > 20
     assert opset_for(consumer, "int8") == 18
+    assert opset_for(consumer, "w8a16") == 21
 
 
 @pytest.mark.parametrize("op", ["Conv", "InstanceNormalization", "GridSample", "Sin", "Cos"])

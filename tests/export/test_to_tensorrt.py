@@ -60,7 +60,7 @@ def test_a_whole_sampler_is_built_and_says_what_for(
     assert artifact.requires["gpu"] == "SM86 SM89"
     assert artifact.requires["library"] == "tensorrt_rtx"
     names = [Path(file.path).name for file in artifact.files]
-    assert names == ["model.engine", "model.onnx", "rewrites.json"]
+    assert names == ["layers.json", "model.engine", "model.onnx", "rewrites.json"]
     engine = (tmp_path / artifact.entry).read_bytes()
     assert len(engine) > 100_000
     library = installed_library()

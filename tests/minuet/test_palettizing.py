@@ -1,6 +1,6 @@
 """The search for palettes on frames, against what uniform palettes do."""
 
-from collections.abc import Sequence
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from minuet.contracts.errors import ParityError, RequestError
-from minuet.palettizing import Asked, frames_error, search
-from minuet.quantize.palettes import palettize
+from minuet.palettizing import (
+    SEARCH,
+    Asked,
+    Clips,
+    Palettized,
+    Steps,
+    decibels,
+    frames_error,
+    search,
+    told,
+)
+from minuet.quantize.palettes import palettize, unpacked
+from minuet.quantize.sensitivity import outputs
 
 LAYERS = ("where", "texture", "last")
 
@@ -45,18 +56,59 @@ def program() -> Any:
     return torch.export.export(Frames().eval(), example, strict=False).module()
 
 
-def found(notes: Path, graph: Any | None = None, **asked: Any) -> Any:
+SEEN, HELD = clips(3), clips(3, seed=1)
+DRAWN = Clips(seen=SEEN, held=HELD, training=lambda at: clips(1, seed=10 + at)[0])
+
+
+def made(
+    notes: Path, graph: Any | None = None, steps: Steps | None = None, **asked: Any
+) -> Palettized:
     wish = Asked(**({"bits": 4.0, "floor_db": 0.0} | asked))
-    seen, held = clips(3), clips(3, seed=1)
-    return search(graph or program(), LAYERS, seen, held, wish, notes, lambda: None)
+    return search(graph or program(), LAYERS, DRAWN, wish, notes, steps)
 
 
-def test_bits_go_where_frames_need_them(tmp_path: Path) -> None:
-    made, errors = found(tmp_path / "notes")
-    assert made.bits <= 4 and set(errors) == set(LAYERS)
-    width = {name: int(word.removeprefix("palette")) for name, word in made.layers.items()}
+def same(one: Palettized, other: Palettized) -> bool:
+    stored = [{name: v.tobytes() for name, v in run.tensors.items()} for run in (one, other)]
+    return stored[0] == stored[1] and (one.found, one.errors) == (other.found, other.errors)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Palettized:
+    return made(tmp_path_factory.mktemp("whole") / "notes")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Palettized:
+    return made(tmp_path_factory.mktemp("trained") / "notes", recovery=50)
+
+
+def test_bits_go_where_frames_need_them(whole: Palettized) -> None:
+    found = whole.found
+    assert found.bits <= 4 and set(whole.errors) == set(LAYERS)
+    width = {name: int(word.removeprefix("palette")) for name, word in found.layers.items()}
     assert width["where"] > width["texture"]
-    assert made.measured_db > made.uniform_db + 3
+    assert found.measured_db > found.uniform_db + 3
+    assert found.measured_db == found.rounded_db and found.trained == 0
+
+
+def test_what_is_stored_is_what_was_measured(whole: Palettized, trained: Palettized) -> None:
+    graph = program()
+    reference = outputs(graph, HELD)
+    for one in (whole, trained):
+        weights = unpacked(one.tensors, "here")
+        assert decibels(graph, weights, HELD, reference) == one.found.measured_db
+        for layer, word in one.found.layers.items():
+            colours = np.unique(weights[f"{layer}.weight"])
+            assert len(colours) <= 2 ** int(word.removeprefix("palette"))
+    assert {name.partition(".weight")[0] for name in whole.tensors} == set(LAYERS)
+    assert {f"{layer}.bias" for layer in LAYERS} <= set(trained.tensors)
+
+
+def test_training_gives_back_what_rounding_took(whole: Palettized, trained: Palettized) -> None:
+    assert trained.found.layers == whole.found.layers
+    assert trained.found.rounded_db == whole.found.measured_db
+    assert trained.found.measured_db > whole.found.measured_db + 1
+    assert 0 < trained.found.trained <= 50
 
 
 def test_the_error_is_the_mean_square_of_what_is_seen() -> None:
@@ -73,12 +125,13 @@ def test_the_program_is_left_as_it_was(tmp_path: Path) -> None:
     graph = program()
     image = torch.from_numpy(clips(1)[0]["image"])
     before = graph(image)
-    found(tmp_path / "notes", graph)
+    made(tmp_path / "notes", graph, recovery=3)
     assert torch.equal(graph(image), before)
 
 
-def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = found(tmp_path / "whole")
+def test_an_interrupted_search_goes_on(
+    tmp_path: Path, whole: Palettized, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[int] = []
 
     def stopping() -> None:
@@ -87,33 +140,71 @@ def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(
-            program(), LAYERS, clips(3), clips(3, 1), Asked(bits=4, floor_db=0),
-            tmp_path / "notes", stopping,
-        )  # fmt: skip
+        made(tmp_path / "notes", steps=Steps(layer=stopping))
     measured: list[int] = []
 
-    def watched(weight: Any, bits: int) -> Any:
+    def watched(weight: Any, bits: int, energies: Any) -> Any:
         measured.append(bits)
-        return palettize(weight, bits)
+        return palettize(weight, bits, energies)
 
     monkeypatch.setattr("minuet.palettizing.palettize", watched)
-    assert found(tmp_path / "notes") == whole
+    assert same(made(tmp_path / "notes"), whole)
     one_layer, choice_and_uniform = 5, 6
     assert len(measured) == one_layer + choice_and_uniform
 
 
-def test_notes_of_other_weights_are_not_believed(tmp_path: Path) -> None:
-    whole = found(tmp_path / "notes")
+def test_an_interrupted_training_goes_on(tmp_path: Path, trained: Palettized) -> None:
+    calls: list[int] = []
+
+    def stopping() -> None:
+        calls.append(1)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path / "notes", recovery=50, steps=Steps(training=stopping))
+    assert same(made(tmp_path / "notes", recovery=50), trained)
+
+
+@pytest.mark.parametrize("tamper", [{"errors": ...}, {"errors": []}, {"errors": {"where": 3}}, {}])
+def test_notes_that_say_nothing_are_passed_over(
+    tmp_path: Path, whole: Palettized, tamper: dict[str, Any]
+) -> None:
+    notes = tmp_path / "notes"
+    made(notes)
+    value = json.loads((notes / SEARCH).read_text()) | tamper
+    kept = {name: one for name, one in value.items() if one is not ...}
+    (notes / SEARCH).write_text(json.dumps(kept) if tamper else "{")
+    assert same(made(notes), whole)
+
+
+def test_notes_of_other_weights_are_not_believed(tmp_path: Path, whole: Palettized) -> None:
+    made(tmp_path / "notes")
     graph = program()
     with torch.no_grad():
         graph.get_parameter("where.weight").mul_(2)
-    assert found(tmp_path / "notes", graph)[1] != whole[1]
+    assert made(tmp_path / "notes", graph).errors != whole.errors
 
 
-def test_below_the_floor_it_is_refused(tmp_path: Path) -> None:
+def test_below_the_floor_it_is_refused_and_what_was_measured_stays(tmp_path: Path) -> None:
     with pytest.raises(ParityError, match=r"dB are asked for. Nothing was written"):
-        found(tmp_path / "notes", bits=2.5, floor_db=80.0)
+        made(tmp_path / "notes", bits=2.5, floor_db=80.0)
+    steps: list[int] = []
+
+    def counted() -> None:
+        steps.append(1)
+
+    layers = json.loads((tmp_path / "notes" / SEARCH).read_text())["errors"]
+    assert set(layers) == set(LAYERS)
+    made(tmp_path / "notes", steps=Steps(layer=counted))
+    assert len(steps) == len(LAYERS)
+
+
+def test_a_search_is_told_in_a_line(whole: Palettized) -> None:
+    words = told(whole.found)
+    assert f"{whole.found.measured_db:.1f} dB from the float student" in words
+    assert f"{whole.found.bits:.2f} bits a weight" in words
+    assert ("steps of training" in words) == bool(whole.found.trained)
 
 
 @pytest.mark.parametrize("bits", [1.9, 8.1, float("nan")])
@@ -123,8 +214,6 @@ def test_a_width_that_no_palette_has_is_refused(bits: float) -> None:
 
 
 def test_too_few_clips_are_refused(tmp_path: Path) -> None:
-    empty: Sequence[Any] = []
+    none = Clips(seen=[], held=[], training=DRAWN.training)
     with pytest.raises(RequestError, match="there are none"):
-        search(
-            program(), LAYERS, empty, empty, Asked(bits=4, floor_db=0), tmp_path / "n", lambda: None
-        )
+        search(program(), LAYERS, none, Asked(bits=4, floor_db=0), tmp_path / "notes")

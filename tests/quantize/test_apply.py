@@ -12,8 +12,8 @@ from minuet.quantize.apply import (
     FORMS,
     activation_codes,
     computed,
-    palettized_program,
     quantize_program,
+    rounded_program,
 )
 from minuet.quantize.calibrate import Method, calibrate
 from minuet.quantize.layers import calls
@@ -68,8 +68,9 @@ def test_a_target_without_int8_weights_beside_float_keeps_them_float() -> None:
 
 def test_linear_layers_compute_in_int8_only_where_that_gains() -> None:
     found = calls(PROGRAM.module())
-    kinds = {t: {c.kind for c in computed(found, recipe(), FORMS[t])} for t in FORMS}
-    assert kinds == {"onnx": {"conv2d"}, "executorch": {"conv2d", "linear"}}
+    kinds = {t: {c.kind for c in computed(found, recipe().layers, FORMS[t])} for t in FORMS}
+    both = {"conv2d", "linear"}
+    assert kinds == {"onnx": {"conv2d"}, "executorch": both, "coreml": both, "tensorrt": both}
 
 
 def test_a_form_without_zero_points_has_none() -> None:
@@ -91,8 +92,8 @@ def test_a_recipe_of_another_network_is_refused() -> None:
 
 
 def test_a_target_that_int8_is_not_made_for_is_refused() -> None:
-    with pytest.raises(RequestError, match="not made for tensorrt"):
-        quantized("tensorrt")
+    with pytest.raises(RequestError, match="int8 is not made for toaster"):
+        quantized("toaster")
 
 
 def test_quantizing_twice_gives_the_same_numbers() -> None:
@@ -114,11 +115,12 @@ def test_an_answer_that_is_read_twice_stays_float_where_it_would_be_lost() -> No
 
     found = calls(captured(Twice())[0].module())
     asked = replace(recipe(), layers={"stem": "int8", "out": "int8"})
-    names = {target: [c.layer for c in computed(found, asked, FORMS[target])] for target in FORMS}
-    assert names == {"onnx": ["stem", "out"], "executorch": ["out"]}
+    for target, form in FORMS.items():
+        names = [call.layer for call in computed(found, asked.layers, form)]
+        assert names == (["out"] if target == "executorch" else ["stem", "out"])
 
 
-def test_a_palettized_program_has_few_numbers_a_weight_and_the_rest_as_it_was() -> None:
+def test_a_rounded_program_has_few_numbers_a_weight_and_the_rest_as_it_was() -> None:
     module = network()
     program, example = captured(module)
     recipe = Recipe(
@@ -131,7 +133,7 @@ def test_a_palettized_program_has_few_numbers_a_weight_and_the_rest_as_it_was() 
         seed=0,
         student_sha256="",
     )
-    made = palettized_program(program, recipe)
+    made = rounded_program(program, recipe)
     for layer, bits in (("stem", 2), ("mlp", 4)):
         weight = made.state_dict[f"{layer}.weight"]
         assert len(weight.unique()) == 2**bits
@@ -140,4 +142,4 @@ def test_a_palettized_program_has_few_numbers_a_weight_and_the_rest_as_it_was() 
     assert len(program.state_dict["stem.weight"].unique()) > 4  # the given program is unchanged
     torch.testing.assert_close(made.module()(*example), module(*example), rtol=0, atol=1e-2)
     with pytest.raises(RequestError, match="no layer 'nose'"):
-        palettized_program(program, replace(recipe, layers={"nose": "palette2"}))
+        rounded_program(program, replace(recipe, layers={"nose": "palette2"}))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minuet.contracts.errors import RequestError
-from minuet.quantize.search import Option, Options, front, smallest_error
+from minuet.quantize.search import Option, Options, front, least, smallest_error
 
 SIZES = {"small": 2, "middle": 4, "large": 8}
 
@@ -63,3 +63,43 @@ def test_the_front_rises_in_bytes_and_falls_in_error() -> None:
     assert len(found) > 5
     for smaller, larger in pairwise(found):
         assert smaller.size < larger.size and smaller.error > larger.error
+
+
+def three_costs(layers: int = 6) -> Options:
+    """Treatments that trade error, bytes and time in different ways."""
+    rng = np.random.default_rng(1)
+    return {
+        f"layer{at}": {
+            name: Option(
+                error=float(10 ** -rng.uniform(2, 5)),
+                size=int(rng.integers(10, 100)),
+                seconds=float(rng.uniform(1, 9)),
+            )
+            for name in ("float", "weights", "int8")
+        }
+        for at in range(layers)
+    }
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_two_limits_are_kept_and_nothing_within_them_is_much_better(share: float) -> None:
+    given = three_costs()
+    rows = [list(treatments.values()) for treatments in given.values()]
+    every = [
+        tuple(sum(getattr(o, cost) for o in c) for cost in ("seconds", "error", "size"))
+        for c in product(*rows)
+    ]
+    error, size = (float(np.quantile([row[at] for row in every], share)) for at in (1, 2))
+    found = least(given, "seconds", {"error": error, "size": size})
+    assert found.error <= error and found.size <= size
+    best = min(row[0] for row in every if row[1] <= error and row[2] <= size)
+    step = max(o.seconds for row in rows for o in row)
+    assert found.seconds <= best + step  # the hull misses a layer's step or two at most
+
+
+def test_limits_that_exclude_one_another_are_refused() -> None:
+    given = {
+        "a": {"small": Option(error=1.0, size=1), "exact": Option(error=0.0, size=9)},
+    }
+    with pytest.raises(RequestError, match=r"within 1 bytes and 0\.5 of mean square error at once"):
+        least(given, "seconds", {"size": 1, "error": 0.5})

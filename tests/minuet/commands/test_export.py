@@ -183,10 +183,10 @@ def test_jobs_are_targets_times_precisions_and_omissions_are_said(
     assert "executorch is not written in fp16; left out" in capsys.readouterr().err
 
 
-def test_a_quantized_student_is_int8_where_that_is_written() -> None:
-    jobs = plan_jobs(["onnx", "coreml"], [], Out(), Able(quantized="int8"))
+def test_a_quantized_student_is_what_it_was_quantized_to_where_that_is_written() -> None:
+    jobs = plan_jobs(["onnx", "coreml"], [], Out(), Able(quantized="w8a16"))
     assert jobs == [
-        Job(target="onnx", precision="int8"),
+        Job(target="onnx", precision="w8a16"),
         Job(target="coreml", precision="fp16"),
     ]
 
@@ -198,7 +198,7 @@ def test_a_quantized_student_is_int8_where_that_is_written() -> None:
         (["onnx"], ["fp12"], "'fp12' is not known"),
         (["executorch"], ["fp16"], "executorch is written in fp32, int8 only"),
         (["onnx"], ["int8"], r"int8 needs a student quantized for it.*--scheme int8"),
-        (["coreml"], ["palette"], r"palette needs a student quantized for it.*--scheme palettes"),
+        (["coreml"], ["palettes"], r"palettes needs a student quantized for it.*--scheme palettes"),
         ([], [], "no target was asked for"),
     ],
 )
