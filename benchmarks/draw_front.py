@@ -106,7 +106,7 @@ def _floor(frame: _Frame, db: float) -> str:
     return (
         f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="{MARKED}" '
         f'stroke-dasharray="5 4"/>'
-        + _words(WIDTH - RIGHT, y + 16, f"floor {db:g} dB", anchor="end", color=MARKED)
+        + _words(WIDTH - RIGHT, y + 16, f"asked: {db:g} dB", anchor="end", color=MARKED)
     )
 
 

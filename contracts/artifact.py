@@ -97,7 +97,9 @@ class Manifest:
     files: tuple[FileEntry, ...]  # tokenizer.json, card.md, golden/...
     minuet: str  # the version that wrote it
     source_sha256: str  # of the weights that it was made from
-    quantization: dict[str, Any] = field(default_factory=dict[str, Any])  # what it was weighed to bring
+    quantization: dict[str, Any] = field(
+        default_factory=dict[str, Any]
+    )  # what it was weighed to bring
     schema: int = SCHEMA
 
     @property

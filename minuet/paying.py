@@ -47,7 +47,8 @@ class Weighed:
     decibels: tuple[float, ...] = ()  # of each clip's frames, from the float student's own
     ms: float | None = None  # median
     parent_ms: float | None = None
-    ratio: tuple[float, float, float] | None = None  # of medians, and its interval
+    # The median of ratios of samples taken side by side, and its interval.
+    ratio: tuple[float, float, float] | None = None
     outcome: str = ""  # faster, same, slower, unsure
     reason: str = ""  # why it was not run, or not timed
 
@@ -258,18 +259,18 @@ def _reason(pair: Pair, refusal: Any) -> dict[str, str]:
 
 def _compared(pair: Pair, samples: Mapping[str, Any]) -> dict[str, Any]:
     """Latency of both, and whether the quantized one is faster."""
-    from minuet.benchmarks.stats import slower
+    from minuet.benchmarks.stats import outcome_of, paired_ratio
 
     made, parent = (samples[pair.key(one)] for one in (pair.made, pair.parent))
     if reason := made.refusal or parent.refusal:
         return {"reason": reason}
     new, old = (one.samples_ms["total"] for one in (made, parent))
-    found = slower(new, old)
+    found = paired_ratio(new, old)
     return {
         "ms": statistics.median(new),
         "parent_ms": statistics.median(old),
-        "ratio": (found.ratio.value, found.ratio.low, found.ratio.high),
-        "outcome": found.outcome,
+        "ratio": (found.value, found.low, found.high),
+        "outcome": outcome_of(found),
     }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minuet.commands.common import Out
+from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Arrays
 from minuet.quantize.recipe import Recipe
 from minuet.quantize.sensitivity import changed
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 # The network works at one size whatever the sticker's, so its ranges hold for every output size.
 SIZE = 128
 SEARCHED, HELD = 4, 8  # stickers that a search looks at, and others that it is measured on
+SHOWN = 2000  # their first address, behind those of what is weighed
 ABOVE_DB = 1.0  # what a search aims for above the floor: other stickers are other stickers
 SHARE = 0.26  # of the bytes in float32: int8 codes and scales with a little float
 BITS = 4.0  # palettes: a weight, in the mean
 CLIPS = 32
-PALETTE_CLIPS = 8  # each is seen by every palette of every layer
+PALETTE_CLIPS = 4  # each is seen by every palette of every layer
 # What layers may become where only weights do; the boldest is the last.
 CODES = {"int8-weights": ("weights",), "int4-weights": ("weights", "weights4")}
 
@@ -138,15 +140,26 @@ class Work:
             made = quantize_program(program.exported, program.inputs, recipe, ranges, "onnx")
         return replace(program, exported=made)
 
-    def further(self, first: int) -> Callable[[int], Arrays]:
-        """Training stickers behind those that a search and its measurement take, by address."""
+    def shown(self, count: int) -> list[Arrays]:
+        """Stickers of pairs that no training drew: for a search, and to measure what it chose.
+
+        Where a student was never shown the like it is less sure, and rounding costs more: a search
+        on training stickers was 8 dB too hopeful of the shipped student.
+        """
         from minuet.sources import golden_inputs
 
-        signature = self.student.animator(SIZE).signature()
-        beyond = 1 << 20  # of the addresses that strata look through
-        return lambda at: golden_inputs(
-            self.student, signature, self.order.seed, beyond + first + at, "train"
-        )
+        signature, seed = self.student.animator(SIZE).signature(), self.order.seed
+        return [
+            golden_inputs(self.student, signature, seed, SHOWN + at, "test") for at in range(count)
+        ]
+
+    @property
+    def further(self) -> Callable[[int], Arrays]:
+        """Any number of training stickers, by address."""
+        from minuet.sources import golden_inputs
+
+        signature, seed = self.student.animator(SIZE).signature(), self.order.seed
+        return lambda at: golden_inputs(self.student, signature, seed, at, "train")
 
     def recipe(self, layers: dict[str, str], **more: Any) -> Recipe:
         """Of these treatments."""
@@ -193,7 +206,8 @@ def static(work: Work) -> Found:
     if not order.recover:
         return found
     recovered = trained(work, found)
-    return replace(found, tensors=recovered.numbers, told=f"{found.told}; {_gained(recovered)}")
+    tensors = recovered.numbers if recovered.best else found.tensors
+    return replace(found, tensors=tensors, told=f"{found.told}; {_gained(recovered)}")
 
 
 def smoothed(work: Work) -> Smoothing:
@@ -239,7 +253,7 @@ def _mixed(work: Work, ranges: Ranges, times: Mapping[str, Times], wanted: Wante
     from minuet.mixing import Frames, mix
     from minuet.notes import Notes
 
-    order, clips = work.order, list(work.clips(SEARCHED + HELD))
+    order, clips = work.order, work.shown(SEARCHED + HELD)
     known = {name: np.asarray(ends) for name, ends in ranges.items()}
     notes = Notes(order.notes("search"), [work.parameters, known, *clips])
     frames, seen, held = Frames(work.module, ranges), clips[:SEARCHED], clips[SEARCHED:]
@@ -265,7 +279,7 @@ def trained(work: Work, found: Found) -> Recovered:
     from minuet.quantize.trainees import floating, of_int8
 
     order, notes = work.order, work.order.notes("training")
-    clips = list(work.clips(SEARCHED + HELD))
+    clips = work.shown(SEARCHED + HELD)
     program = changed_program(work.program.exported, found.tensors)
     with quiet():
         trainee = of_int8(program.module(), found.recipe, found.ranges, "onnx")
@@ -273,7 +287,7 @@ def trained(work: Work, found: Found) -> Recovered:
         made = recover(
             trainee,
             floating(work.module),
-            work.further(SEARCHED + HELD),
+            work.further,
             clips[SEARCHED:],
             Course(steps=order.recover),
             notes,
@@ -356,9 +370,11 @@ def palettes(work: Work) -> Found:
     from minuet.palettizing import Asked, Clips, Steps, search, told
 
     order, count = work.order, work.order.clips
+    if count < 1:
+        raise RequestError(f"a search needs clips, and {count} are asked for; give at least 1.")
     asked = Asked(bits=order.bits, floor_db=order.floor_db, recovery=order.recover)
-    clips = list(work.clips(count + HELD))
-    drawn = Clips(seen=clips[:count], held=clips[count:], training=work.further(count + HELD))
+    clips = work.shown(count + HELD)
+    drawn = Clips(seen=clips[:count], held=clips[count:], training=work.further)
     notes, total = order.notes("search"), len(work.layers) + order.recover
     with work.say.progress("every layer under every palette", total=total) as step:
         steps = Steps(layer=step, training=step)

@@ -34,7 +34,7 @@ SCHEMES = {
         },
         promises=(SMALLER, FASTER),
         calibrated=True,
-        floor_db=36.0,
+        floor_db=35.0,
     ),
     "int8-weights": Scheme(
         weights="int8, one scale an output channel",

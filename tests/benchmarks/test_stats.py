@@ -122,3 +122,24 @@ def test_a_ratio_of_sums_is_not_a_mean_of_ratios() -> None:
     found = stats.mean_interval([1.0, 9.0], [10.0, 10.0])
     assert found.value == pytest.approx(0.5)
     assert (found.low, found.high) == pytest.approx((0.1, 0.9))
+
+
+def test_pairs_show_a_few_per_cent_through_a_drift_that_hides_them() -> None:
+    rng = np.random.default_rng(0)
+    state = np.repeat(rng.uniform(1, 2, 20), 5)  # a host whose speed changes every few samples
+    old = 10 * state * rng.lognormal(0, 0.02, 100)
+    new = 9 * state * rng.lognormal(0, 0.02, 100)
+    found = stats.paired_ratio(new, old)
+    assert found.low < 0.9 < found.high and found.high - found.low < 0.03
+    assert stats.outcome_of(found) == "faster"
+    assert stats.outcome_of(stats.paired_ratio(old, new)) == "slower"
+    wide = stats.ratio_interval(new, old, found.level)
+    assert wide.high - wide.low > 3 * (found.high - found.low)
+
+
+def test_what_is_the_same_is_neither_faster_nor_slower() -> None:
+    rng = np.random.default_rng(1)
+    one, other = (rng.lognormal(0, 0.05, 200) for _ in range(2))
+    assert stats.outcome_of(stats.paired_ratio(one, other)) == "same"
+    few = stats.paired_ratio(rng.lognormal(0, 0.5, 5), rng.lognormal(0, 0.5, 5))
+    assert stats.outcome_of(few) == "unsure"

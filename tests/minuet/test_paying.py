@@ -1,13 +1,12 @@
-"""Whether a quantization pays: real artifacts of a small student, and verdicts on planted rows."""
+"""Whether a quantization pays: verdicts on planted rows. The command weighs real artifacts."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from minuet.commands.common import Out
+from minuet.contracts.artifact import Artifact, FileEntry
 from minuet.contracts.errors import RequestError
-from minuet.paying import Weighed, check_targets, insist, weigh
+from minuet.paying import Weighed, check_targets, insist, shipped
 
 GOOD = Weighed(
     target="onnx",
@@ -70,17 +69,16 @@ def test_targets_are_the_schemes_own() -> None:
         check_targets("onnx,onnx", "int8")
 
 
-@pytest.mark.slow
-def test_a_student_is_weighed_on_every_runtime_that_opens_the_file(
-    quantized: Path, student: Path
-) -> None:
-    from minuet.models.student import load_student
-
-    rows = weigh(quantized, load_student(student), ["onnx"], 64, -99.0, Out(json=True))
-    assert rows[0].runtime == "ort" and rows[0].answers
-    for row in rows:
-        assert row.bytes < row.parent_bytes and row.db is not None and row.db > 20
-        assert row.ratio is not None and row.ratio[1] <= row.ratio[0] <= row.ratio[2]
-        assert row.ms is not None and row.parent_ms is not None
-        assert row.ratio[0] == pytest.approx(row.ms / row.parent_ms)
-        assert len(row.decibels) == 8 and row.version
+def test_of_an_engine_the_model_is_what_ships() -> None:
+    files = tuple(
+        FileEntry(path=f"t/{name}", bytes=size, sha256="0" * 64)
+        for name, size in (("model.onnx", 30), ("model.engine", 200))
+    )
+    entry = {"tensorrt": "t/model.engine", "onnx": "t/model.onnx"}
+    sizes = {
+        target: shipped(
+            Artifact(target=target, precision="int8", entry=entry[target], files=files, requires={})
+        )
+        for target in entry
+    }
+    assert sizes == {"tensorrt": 30, "onnx": 230}

@@ -25,3 +25,10 @@ def test_patterns_are_those_of_a_shell() -> None:
 def test_a_pattern_that_matches_nothing_is_refused_with_what_there_is() -> None:
     with pytest.raises(RequestError, match=r"'stemm' matches no layer; there are stem, mlp"):
         matching(LAYERS, ["stem", "stemm"])
+
+
+def test_a_layer_that_no_input_reaches_is_constant() -> None:
+    from minuet.quantize.layers import constant
+    from tests.quantize.tiny import captured, network
+
+    assert constant(captured(network())[0].module()) == {"film"}  # of the noise level alone

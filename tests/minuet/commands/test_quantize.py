@@ -79,7 +79,11 @@ def test_what_does_not_pay_is_refused_with_a_table_and_kept_on_request(
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)["weighed"]
     assert rows == json.loads((out / "weighed.json").read_text())["weighed"]
-    assert rows[0]["runtime"] == "ort" and rows[0]["broken"]
+    assert rows[0]["runtime"] == "ort" and rows[0]["answers"] and rows[0]["broken"]
+    for row in rows:  # one for each runtime that opens the file
+        value, low, high = row["ratio"]
+        assert low <= value <= high and row["ms"] > 0 and row["parent_ms"] > 0
+        assert row["bytes"] < row["parent_bytes"] and len(row["decibels"]) == 8 and row["version"]
     bundle = tmp_path / "bundle"
     export = ["export", str(out), "-o", str(bundle), "--to", "onnx", "--size", "64"]
     assert CliRunner().invoke(app, export).exit_code == 0
@@ -126,7 +130,7 @@ def test_weights_alone_shrink_as_far_as_the_floor_allows(student: Path, tmp_path
         (("--bits", "3"), "--bits says nothing to int8; leave it out"),
         (("--scheme", "palettes", "--share", "0.9"), "--share says nothing to palettes"),
         (("--scheme", "palettes", "--bits", "1"), "--bits is from 2 to 8 a weight, not 1"),
-        (("--scheme", "palettes", "--clips", "-1"), "calibration needs clips"),
+        (("--scheme", "palettes", "--clips", "-1"), "a search needs clips, and -1"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_is_written(
