@@ -19,7 +19,7 @@ from minuet.contracts.errors import ParityError, RequestError
 from minuet.contracts.tensors import Arrays
 from minuet.layer_times import Times
 from minuet.notes import Notes, Table
-from minuet.palettizing import frames_error
+from minuet.palettizing import decibels_of, frames_error
 from minuet.quantize.layers import constant
 from minuet.quantize.recipe import FLOAT, INT8, WEIGHTS, WEIGHTS4
 from minuet.quantize.search import ERROR, SECONDS, SIZE, Choice, Option, Options, least
@@ -105,8 +105,7 @@ class Frames:
         self, layers: Mapping[str, str], inputs: Sequence[Arrays], tensors: Arrays | None = None
     ) -> float:
         """The same as PSNR."""
-        error = self.error(layers, inputs, tensors)
-        return -10 * math.log10(error) if error else math.inf
+        return decibels_of(self.error(layers, inputs, tensors))
 
     def biases(self, layers: Mapping[str, str], inputs: Sequence[Arrays]) -> Arrays:
         """Those under which these treatments keep every channel's mean."""
@@ -306,6 +305,6 @@ def _point(choice: Choice, measured_db: float | None = None) -> Point:
     return Point(
         size=choice.size,
         seconds=choice.seconds,
-        predicted_db=choice.decibels,
+        predicted_db=decibels_of(choice.error),
         measured_db=measured_db,
     )

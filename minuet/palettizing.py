@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SEARCH, TRAINING = "search.json", "training.safetensors"
 FRONT = (2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 8.0)  # mean bits a weight
 LEAST, MOST = 2.0, 8.0
+EXACT_DB = 120.0
 WORDS = {bits: word for word, bits in PALETTES.items()}
 Table = dict[str, dict[str, float]]  # layer -> treatment -> mean square that it adds to the frames
 
@@ -134,7 +135,7 @@ def search(
         palettes, others, trained = _trained(graph_module, rounded, clips, asked, notes, steps)
     found = Found(
         layers=choice.layers,
-        predicted_db=choice.decibels,
+        predicted_db=decibels_of(choice.error),
         rounded_db=measured(rounded, {}),
         measured_db=measured(palettes, others),
         trained=trained,
@@ -191,8 +192,12 @@ def decibels(
 ) -> float:
     """PSNR of the frames with other values in some parameters from those without."""
     with changed(graph_module, tensors):
-        error = frames_error(outputs(graph_module, inputs), reference)
-    return -10 * math.log10(error) if error else math.inf
+        return decibels_of(frames_error(outputs(graph_module, inputs), reference))
+
+
+def decibels_of(error: float) -> float:
+    """PSNR of a mean square error; what is the same is EXACT_DB, which JSON can say."""
+    return min(-10 * math.log10(error), EXACT_DB) if error else EXACT_DB
 
 
 def told(found: Found) -> str:
@@ -280,7 +285,9 @@ def _way(
 
 def _front(options: Options, numbers: int) -> tuple[tuple[float, float], ...]:
     choices: list[Choice] = front(options, [int(bits * numbers / 8) for bits in FRONT])
-    return tuple((round(one.size * 8 / numbers, 3), round(one.decibels, 2)) for one in choices)
+    return tuple(
+        (round(one.size * 8 / numbers, 3), round(decibels_of(one.error), 2)) for one in choices
+    )
 
 
 def _key(*named: Mapping[str, NDArray[Any]]) -> str:

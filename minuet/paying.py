@@ -285,11 +285,10 @@ def _decibels(
 
 
 def _psnr(made_TCHW: NDArray[Any], frames_TCHW: NDArray[Any]) -> float:
-    from minuet.palettizing import frames_error
+    from minuet.palettizing import decibels_of, frames_error
 
     bytes_TCHW = np.clip(made_TCHW, 0, 255).astype(np.uint8)  # Core ML's are float32
-    error = frames_error([bytes_TCHW], [np.asarray(frames_TCHW, np.uint8)])
-    return min(-10 * float(np.log10(max(error, 1e-12))), 120.0)
+    return decibels_of(frames_error([bytes_TCHW], [np.asarray(frames_TCHW, np.uint8)]))
 
 
 def _row(one: Weighed, floor_db: float) -> list[object]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SIZE = 128
 SEARCHED, HELD = 4, 8  # stickers that a search looks at, and others that it is measured on
 SHOWN = 2000  # their first address, behind those of what is weighed
-ABOVE_DB = 1.0  # what a search aims for above the floor: other stickers are other stickers
+ABOVE_DB = 1.5  # what a search aims for above the floor: other stickers are other stickers
 SHARE = 0.26  # of the bytes in float32: int8 codes and scales with a little float
 BITS = 4.0  # palettes: a weight, in the mean
 CLIPS = 32
