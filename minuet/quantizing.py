@@ -195,19 +195,25 @@ def static(work: Work) -> Found:
     """Ranges of every call; which layers are worth it is said by patterns, or found."""
     order = work.order
     if order.scheme != "int8" or order.by_hand:
-        return _by_patterns(work, "int8", calibrated(work))
-    with work.say.progress("rescaling channels"):
-        smoothing = smoothed(work)
-    with changed(work.module, smoothing.tensors):
-        found = searched(work, calibrated(work))
-    found = replace(found, tensors={**smoothing.tensors, **found.tensors})
-    if smoothing.alpha is not None:
-        found = replace(found, told=f"{found.told}; smoothed, alpha {smoothing.alpha:g}")
+        found = _by_patterns(work, "int8", calibrated(work))
+    else:
+        found = _smooth_and_searched(work)
     if not order.recover:
         return found
     recovered = trained(work, found)
     tensors = recovered.numbers if recovered.best else found.tensors
     return replace(found, tensors=tensors, told=f"{found.told}; {_gained(recovered)}")
+
+
+def _smooth_and_searched(work: Work) -> Found:
+    with work.say.progress("rescaling channels"):
+        smoothing = smoothed(work)
+    with changed(work.module, smoothing.tensors):
+        found = searched(work, calibrated(work))
+    found = replace(found, tensors={**smoothing.tensors, **found.tensors})
+    if smoothing.alpha is None:
+        return found
+    return replace(found, told=f"{found.told}; smoothed, alpha {smoothing.alpha:g}")
 
 
 def smoothed(work: Work) -> Smoothing:

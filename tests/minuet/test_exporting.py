@@ -53,7 +53,8 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Path:
         card="# Tiny\n",
     )
     save_student(whole, folder / "student")
-    done = minuet("quantize", str(folder / "student"), "-o", str(folder / "q"), "--clips", "16")
+    asked = ("--clips", "16", "--keep-float", "*.out,*.shuffle", "--no-weigh")
+    done = minuet("quantize", str(folder / "student"), "-o", str(folder / "q"), *asked)
     assert done.exit_code == 0, done.output
     return folder / "q"
 

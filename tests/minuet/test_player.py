@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from minuet.contracts.artifact import Artifact, Manifest
+from minuet.contracts.artifact import SCHEMA, Artifact, Manifest
 from minuet.contracts.errors import DamagedError, MissingBackendError, RequestError
 from minuet.contracts.files import write_bytes
 from minuet.contracts.tensors import Signature
@@ -133,7 +133,7 @@ def forget_the_tokenizer(bundle: Path) -> None:
 
 def come_from_the_future(bundle: Path) -> None:
     path = bundle / "manifest.json"
-    path.write_text(path.read_text().replace('"schema": 2', '"schema": 99'))
+    path.write_text(path.read_text().replace(f'"schema": {SCHEMA}', '"schema": 99'))
 
 
 @pytest.mark.parametrize("harm", [truncate, tamper, forget_the_tokenizer, come_from_the_future])
