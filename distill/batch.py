@@ -44,6 +44,16 @@ class Batch:
         return self.clean_NCHW.reshape(shape) * 2 - 1
 
     @property
+    def x0(self) -> Tensor:
+        """The clips as any method of distillation asks for them."""
+        return self.clip_BTCHW
+
+    @property
+    def condition(self) -> dict[str, Tensor]:
+        """What a denoiser is told of each clip."""
+        return {"sticker": self.sticker_BCHW, "tokens": self.tokens_BL}
+
+    @property
     def flow_N2HW(self) -> Tensor:
         """Exact backward displacement: each pixel by its part's motion."""
         side = self.clean_NCHW.shape[-1]
