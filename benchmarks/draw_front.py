@@ -56,8 +56,8 @@ def front_svg(
         _floor(frame, floor_db),
         f'<polyline points="{points}" fill="none" stroke="{LINE}" stroke-width="2.5"/>',
         *(
-            f'<circle cx="{frame.x(ms):.1f}" cy="{frame.y(db):.1f}" r="3" fill="{LINE}"/>'
-            for ms, db in line
+            f'<circle cx="{frame.x(cost):.1f}" cy="{frame.y(db):.1f}" r="3" fill="{LINE}"/>'
+            for cost, db in line
         ),
         *(_mark(frame, mark) for mark in marks),
         "</svg>",
@@ -73,8 +73,8 @@ class _Frame:
     low: float  # dB
     high: float
 
-    def x(self, ms: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * ms / self.far
+    def x(self, cost: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * cost / self.far
 
     def y(self, db: float) -> float:
         share = (min(db, self.high) - self.low) / (self.high - self.low)
@@ -84,11 +84,11 @@ class _Frame:
 def _grid(frame: _Frame, axis: str) -> list[str]:
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     parts = []
-    for ms in ticks(frame.far):
-        if ms <= frame.far:
+    for cost in ticks(frame.far):
+        if cost <= frame.far:
             parts += [
-                _rule(frame.x(ms), TOP, frame.x(ms), bottom),
-                _words(frame.x(ms), bottom + 18, f"{ms:g}", anchor="middle", color=QUIET),
+                _rule(frame.x(cost), TOP, frame.x(cost), bottom),
+                _words(frame.x(cost), bottom + 18, f"{cost:g}", anchor="middle", color=QUIET),
             ]
     for db in range(int(frame.low // 5 + 1) * 5, int(frame.high) + 1, 5):
         parts += [

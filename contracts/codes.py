@@ -134,9 +134,3 @@ def packed_nibbles(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
     half = ceil(flat.size / 2)
     low, high = flat[:half], np.pad(flat[half:], (0, 2 * half - flat.size))
     return (low | high << 4).astype(np.uint8)
-
-
-def unpacked_nibbles(packed: NDArray[np.uint8], shape: Shape) -> NDArray[np.int8]:
-    """The reverse."""
-    codes: NDArray[Any] = np.concatenate([packed & 15, packed >> 4]).astype(np.int8)
-    return (codes[: prod(shape)] - np.int8(8)).reshape(shape)

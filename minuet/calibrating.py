@@ -28,11 +28,12 @@ class Strata:
     def unseen(self) -> str:
         """What too few clips leave out, as a sentence; "" where every motion is seen."""
         lost = [motion for motion, number in self.clips.items() if not number]
+        every = len(self.clips)
         if not lost:
             return ""
         return (
-            f"{len(self.addresses)} clips show {len(self.clips) - len(lost)} of "
-            f"{len(self.clips)} motions, not {', '.join(lost)}; {len(self.clips)} would show all."
+            f"{len(self.addresses)} clips show {every - len(lost)} of {every} motions, not "
+            f"{', '.join(lost)}; --clips {every} would show all."
         )
 
 

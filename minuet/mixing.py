@@ -9,7 +9,7 @@ forecast was wrong the search goes on with what it was wrong by.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,12 @@ from minuet.contracts.codes import block_of
 from minuet.contracts.errors import ParityError, RequestError
 from minuet.contracts.tensors import Arrays
 from minuet.layer_times import Times
+from minuet.nearness import decibels_of, frames_error
 from minuet.notes import Notes, Table
-from minuet.palettizing import decibels_of, frames_error
 from minuet.quantize.layers import constant
 from minuet.quantize.recipe import FLOAT, INT8, WEIGHTS, WEIGHTS4
+from minuet.quantize.runs import changed, outputs
 from minuet.quantize.search import ERROR, SECONDS, SIZE, Choice, Option, Options, least
-from minuet.quantize.sensitivity import changed, outputs
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -117,31 +117,31 @@ class Frames:
 def mix(
     frames: Frames,
     layers: Sequence[str],
-    times: Mapping[str, Times],
     seen: Sequence[Arrays],
     held: Sequence[Arrays],
     wanted: Wanted,
     notes: Notes,
     step: Callable[[], None],
+    times: Mapping[str, Times] | None = None,
 ) -> tuple[Mixed, Table]:
     """Measure every layer in every way, choose the best, and measure the choice.
 
     Args:
-        times: of fp32 and int8, see layer_times; seconds that nobody measured are 0.
         seen: inputs to search on.
         held: others to measure choices on.
         notes: what an interrupted search left is not measured again.
+        times: of fp32 and int8, see layer_times; none: seconds are no matter, and told as 0.
 
     Raises:
         RequestError: no choice is so small.
         ParityError: none that is so small is so near.
     """
-    parameters = frames.program.get_parameter
-    sizes = {layer: tuple(parameters(f"{layer}.weight").shape) for layer in layers}
-    table = _errors(frames, sizes, seen, wanted, notes, step)
+    parameter = frames.program.get_parameter
+    sizes = {layer: tuple(parameter(f"{layer}.weight").shape) for layer in layers}
+    whole = 4 * sum(math.prod(shape) for shape in sizes.values())
+    table = _errors(frames, layers, seen, wanted, notes, step)
     options = options_of(table, sizes, times)
-    numbers = sum(math.prod(shape) for shape in sizes.values())
-    most = int(4 * wanted.share * numbers)
+    most = int(wanted.share * whole)
     choice, tensors, measured = _nearest(frames, options, (seen, held), wanted, most)
     uniform = _all(options, wanted.treatments[-1])
     equal = least(options, ERROR, {SIZE: uniform.size})
@@ -152,23 +152,27 @@ def mix(
         uncorrected_db=frames.decibels(choice.layers, held),
         uniform=_point(uniform, frames.decibels(uniform.layers, held)),
         equal=_point(equal, frames.decibels(equal.layers, held)),
-        float_seconds=sum(times["fp32"].values()),
-        float_size=4 * numbers,
+        float_seconds=sum(times["fp32"].values()) if times else 0.0,
+        float_size=whole,
         front=tuple(_front(options, wanted.goal)),
     )
     return found, table
 
 
 def options_of(
-    table: Table, sizes: Mapping[str, tuple[int, ...]], times: Mapping[str, Times]
+    table: Table, sizes: Mapping[str, tuple[int, ...]], times: Mapping[str, Times] | None
 ) -> Options:
     """Error, bytes and seconds of every treatment of every layer."""
+
+    def seconds(layer: str, name: str) -> float:
+        return times["int8" if name == INT8 else "fp32"].get(layer, 0.0) if times else 0.0
+
     return {
         layer: {
             name: Option(
                 error=errors,
                 size=weight_bytes(name, sizes[layer]),
-                seconds=times["int8" if name == INT8 else "fp32"].get(layer, 0.0),
+                seconds=seconds(layer, name),
             )
             for name, errors in {FLOAT: 0.0, **table[layer]}.items()
         }
@@ -188,7 +192,7 @@ def weight_bytes(treatment: str, shape: tuple[int, ...]) -> int:
 
 def _errors(
     frames: Frames,
-    sizes: Mapping[str, tuple[int, ...]],
+    layers: Iterable[str],
     seen: Sequence[Arrays],
     wanted: Wanted,
     notes: Notes,
@@ -199,23 +203,15 @@ def _errors(
     A layer whose input is always the same has none: openvino 2026.4 cannot compile packed weights
     beside a constant, and every runtime folds the whole layer away.
     """
-    still = constant(frames.program)
-    for layer in sizes:
-        known = notes.errors.get(layer, {})
-        for name in () if layer in still else wanted.treatments:
-            if name not in known:
-                known[name] = frames.error({layer: name}, seen)
-                if not math.isfinite(known[name]):
-                    raise RequestError(
-                        f"the program's output is not finite with {layer} as {name}; "
-                        "the weights or the clips are broken."
-                    )
-        notes.keep(layer, known)
+    still, table = constant(frames.program), dict[str, dict[str, float]]()
+
+    def error(layer: str, name: str) -> float:
+        return frames.error({layer: name}, seen)
+
+    for layer in layers:
+        table[layer] = notes.measure(layer, () if layer in still else wanted.treatments, error)
         step()
-    return {
-        layer: {name: notes.errors[layer][name] for name in wanted.treatments if layer not in still}
-        for layer in sizes
-    }
+    return table
 
 
 def _nearest(

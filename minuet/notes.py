@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from minuet.contracts.errors import MinuetError
+from minuet.contracts.errors import MinuetError, RequestError
 from minuet.contracts.files import read_json, write_json
 from minuet.contracts.tensors import Arrays
 
@@ -29,14 +29,37 @@ class Notes:
         self.path, self.key = path, _key(arrays, words)
         self.errors = _read(path, self.key)
 
-    def keep(self, layer: str, errors: Mapping[str, float]) -> None:
-        """One layer is known."""
-        self.errors[layer] = dict(errors)
-        write_json(self.path, {"key": self.key, "errors": self.errors})
+    def measure(
+        self, layer: str, ways: Sequence[str], error: Callable[[str, str], float]
+    ) -> dict[str, float]:
+        """A layer's error in each way; what is known is not measured again.
+
+        Args:
+            error: of a layer, treated in a way.
+
+        Raises:
+            RequestError: it is not finite.
+        """
+        known = self.errors.setdefault(layer, {})
+        missing = [way for way in ways if way not in known]
+        found = {way: _finite(error(layer, way), layer, way) for way in missing}
+        if found:
+            known.update(found)
+            write_json(self.path, {"key": self.key, "errors": self.errors})
+        return {way: known[way] for way in ways}
 
     def forget(self) -> None:
         """The search is over."""
         self.path.unlink(missing_ok=True)
+
+
+def _finite(error: float, layer: str, way: str) -> float:
+    if not math.isfinite(error):
+        raise RequestError(
+            f"the program's output is not finite with {layer} as {way}; "
+            "the weights or the clips are broken."
+        )
+    return error
 
 
 def _read(path: Path, key: str) -> Table:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from minuet.contracts.errors import DamagedError, ParityError, RequestError
-from minuet.contracts.files import read_json, write_json
-from minuet.contracts.pixels import premultiplied
+from minuet.contracts.errors import ParityError, RequestError
 from minuet.contracts.tensors import Arrays
+from minuet.nearness import decibels_of, error_with
+from minuet.notes import Notes, Table
 from minuet.quantize.energies import Energies, energies
 from minuet.quantize.palettes import BITS, Palette, packed_bytes, palettize, to_arrays
 from minuet.quantize.recipe import PALETTES
+from minuet.quantize.runs import outputs
 from minuet.quantize.search import Choice, Option, Options, front, smallest_error
-from minuet.quantize.sensitivity import changed, outputs, sensitivities
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -28,9 +26,7 @@ if TYPE_CHECKING:
 SEARCH, TRAINING = "search.json", "training.safetensors"
 FRONT = (2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 8.0)  # mean bits a weight
 LEAST, MOST = 2.0, 8.0
-EXACT_DB = 120.0
 WORDS = {bits: word for word, bits in PALETTES.items()}
-Table = dict[str, dict[str, float]]  # layer -> treatment -> mean square that it adds to the frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,43 +107,75 @@ def search(
         ParityError: the best choice is below the floor.
     """
     steps = steps or Steps()
-    weights = {
-        name: graph_module.get_parameter(f"{name}.weight").detach().numpy() for name in layers
-    }
-    heard = energies(graph_module, clips.seen)
-    table = _measured(graph_module, weights, heard, clips.seen, notes / SEARCH, steps.layer)
-    options = options_of(table, weights)
-    numbers = sum(weight.size for weight in weights.values())
+    known = _known(graph_module, layers, clips.seen)
+    table = _measured(graph_module, known, clips.seen, notes / SEARCH, steps.layer)
+    options = options_of(table, known.weights)
+    numbers = sum(weight.size for weight in known.weights.values())
     choice = smallest_error(options, int(asked.bits * numbers / 8))
     even = max(bits for bits in BITS if bits <= asked.bits)
     reference = outputs(graph_module, clips.held)
 
     def measured(palettes: Mapping[str, Palette], others: Arrays) -> float:
         made = {f"{layer}.weight": one.unpack() for layer, one in palettes.items()}
-        return decibels(graph_module, {**made, **others}, clips.held, reference)
+        return decibels_of(error_with(graph_module, {**made, **others}, clips.held, reference))
 
-    rounded = {name: _palette(weights, heard, name, word) for name, word in choice.layers.items()}
-    evenly = {name: _palette(weights, heard, name, WORDS[even]) for name in layers}
-    palettes: Mapping[str, Palette] = rounded
-    others: Arrays = {}
-    trained = 0
+    rounded = {layer: known.palette(layer, word) for layer, word in choice.layers.items()}
+    trained = _Trained(palettes=rounded)
     if asked.recovery:
-        palettes, others, trained = _trained(graph_module, rounded, clips, asked, notes, steps)
+        trained = _trained(graph_module, rounded, clips, asked, notes, steps)
     found = Found(
         layers=choice.layers,
         predicted_db=decibels_of(choice.error),
         rounded_db=measured(rounded, {}),
-        measured_db=measured(palettes, others),
-        trained=trained,
-        uniform_db=measured(evenly, {}),
+        measured_db=measured(trained.palettes, trained.others),
+        trained=trained.steps,
+        uniform_db=measured({name: known.palette(name, WORDS[even]) for name in layers}, {}),
         uniform_bits=even,
         size=choice.size,
         bits=choice.size * 8 / numbers,
         front=_front(options, numbers),
     )
     _insist(found, asked)
-    tensors = {**to_arrays({f"{name}.weight": one for name, one in palettes.items()}), **others}
-    return Palettized(found=found, errors=table, tensors=tensors)
+    return Palettized(found=found, errors=table, tensors=trained.tensors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """Of each layer, its weight and the mean square of what that multiplies."""
+
+    weights: Mapping[str, NDArray[Any]]
+    heard: Energies
+
+    def palette(self, layer: str, word: str) -> Palette:
+        """What a treatment makes of a layer's weight."""
+        return palettize(self.weights[layer], PALETTES[word], self.heard[layer])
+
+
+def _known(graph_module: GraphModule, layers: Sequence[str], inputs: Sequence[Arrays]) -> _Known:
+    parameter = graph_module.get_parameter
+    weights = {layer: parameter(f"{layer}.weight").detach().numpy() for layer in layers}
+    return _Known(weights=weights, heard=energies(graph_module, inputs))
+
+
+def _measured(
+    graph_module: GraphModule,
+    known: _Known,
+    inputs: Sequence[Arrays],
+    path: Path,
+    step: Callable[[], None],
+) -> Table:
+    """What each palette of each layer alone does to the frames."""
+    notes = Notes(path, [known.weights, known.heard, *inputs])
+    reference, table = outputs(graph_module, inputs), dict[str, dict[str, float]]()
+
+    def error(layer: str, word: str) -> float:
+        tensors = {f"{layer}.weight": known.palette(layer, word).unpack()}
+        return error_with(graph_module, tensors, inputs, reference)
+
+    for layer in known.weights:
+        table[layer] = notes.measure(layer, list(PALETTES), error)
+        step()
+    return table
 
 
 def _insist(found: Found, asked: Asked) -> None:
@@ -175,39 +203,19 @@ def options_of(table: Mapping[str, Mapping[str, float]], weights: Mapping[str, A
     }
 
 
-def frames_error(made: Sequence[NDArray[Any]], reference: Sequence[NDArray[Any]]) -> float:
-    """Mean square difference of premultiplied frames in 0..1; the first is given, and left out."""
-    squares = [
-        np.square(_visible(one) - _visible(two)).mean(dtype=np.float64)
-        for one, two in zip(made, reference, strict=True)
-    ]
-    return float(np.mean(squares))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trained:
+    """Palettes by layer and other parameters by name, as training left them."""
 
+    palettes: Mapping[str, Palette]
+    others: Arrays = field(default_factory=dict)
+    steps: int = 0  # that gave the best
 
-def decibels(
-    graph_module: GraphModule,
-    tensors: Arrays,
-    inputs: Sequence[Arrays],
-    reference: Sequence[NDArray[Any]],
-) -> float:
-    """PSNR of the frames with other values in some parameters from those without."""
-    with changed(graph_module, tensors):
-        return decibels_of(frames_error(outputs(graph_module, inputs), reference))
-
-
-def decibels_of(error: float) -> float:
-    """PSNR of a mean square error; what is the same is EXACT_DB, which JSON can say."""
-    return min(-10 * math.log10(error), EXACT_DB) if error else EXACT_DB
-
-
-def told(found: Found) -> str:
-    """What a search came to, in a line."""
-    steps = f" after {found.trained} steps of training ({found.rounded_db:.1f} before)"
-    return (
-        f"{found.bits:.2f} bits a weight, {found.size / 1e6:.2f} MB of weights, "
-        f"{found.measured_db:.1f} dB from the float student{steps if found.trained else ''} "
-        f"({found.uniform_bits} bits for all: {found.uniform_db:.1f} dB)"
-    )
+    @property
+    def tensors(self) -> Arrays:
+        """For the recipe."""
+        named = {f"{layer}.weight": one for layer, one in self.palettes.items()}
+        return {**to_arrays(named), **self.others}
 
 
 def _trained(
@@ -217,8 +225,7 @@ def _trained(
     asked: Asked,
     notes: Path,
     steps: Steps,
-) -> tuple[Mapping[str, Palette], Arrays, int]:
-    """Palettes and other parameters that training made better, and its steps."""
+) -> _Trained:
     from minuet.quantize.recover import Course, recover
     from minuet.quantize.trainees import floating, of_palettes, trained_palettes
 
@@ -232,55 +239,7 @@ def _trained(
         step=steps.training,
     )
     made, others = trained_palettes(recovered.numbers, palettes)
-    return made, others, recovered.best
-
-
-def _measured(
-    graph_module: GraphModule,
-    weights: Mapping[str, NDArray[Any]],
-    heard: Energies,
-    inputs: Sequence[Arrays],
-    notes: Path,
-    step: Callable[[], None],
-) -> Table:
-    """Every layer's errors; what is known of the same weights and inputs is not measured again."""
-    key = _key(weights, heard, *inputs)
-    known = _known(notes, key)
-    ways = {
-        layer: {word: _way(weights, heard, layer, word) for word in PALETTES} for layer in weights
-    }
-    table: Table = {}
-    for layer, errors in sensitivities(graph_module, inputs, ways, frames_error, known):
-        table[layer] = errors
-        write_json(notes, {"key": key, "errors": known | table})
-        step()
-    return table
-
-
-def _known(notes: Path, key: str) -> Table:
-    """What notes hold; nothing where they are damaged, or of other weights or inputs."""
-    try:
-        kept = read_json(notes)
-        if not isinstance(kept, dict) or kept.get("key") != key:
-            return {}
-        errors = kept.get("errors", {})
-        known = {name: {word: float(row[word]) for word in row} for name, row in errors.items()}
-    except (DamagedError, ValueError, TypeError, AttributeError):
-        return {}
-    finite = all(math.isfinite(error) for row in known.values() for error in row.values())
-    return known if finite else {}
-
-
-def _palette(
-    weights: Mapping[str, NDArray[Any]], heard: Energies, layer: str, word: str
-) -> Palette:
-    return palettize(weights[layer], PALETTES[word], heard[layer])
-
-
-def _way(
-    weights: Mapping[str, NDArray[Any]], heard: Energies, layer: str, word: str
-) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-    return lambda _: _palette(weights, heard, layer, word).unpack()
+    return _Trained(palettes=made, others=others, steps=recovered.best)
 
 
 def _front(options: Options, numbers: int) -> tuple[tuple[float, float], ...]:
@@ -288,16 +247,3 @@ def _front(options: Options, numbers: int) -> tuple[tuple[float, float], ...]:
     return tuple(
         (round(one.size * 8 / numbers, 3), round(decibels_of(one.error), 2)) for one in choices
     )
-
-
-def _key(*named: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for arrays in named:
-        for name, value in arrays.items():
-            digest.update(name.encode() + str(value.shape).encode())
-            digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()
-
-
-def _visible(frames_TCHW: NDArray[Any]) -> NDArray[np.float32]:
-    return premultiplied(np.moveaxis(frames_TCHW[1:], 1, -1))

@@ -21,6 +21,7 @@ from minuet.commands.common import Out
 from minuet.contracts.artifact import Artifact, Manifest
 from minuet.contracts.errors import MissingBackendError, RequestError
 from minuet.contracts.tensors import Arrays
+from minuet.nearness import decibels_of, frames_error
 from minuet.quantize.schemes import FASTER, SCHEMES, SMALLER
 
 if TYPE_CHECKING:
@@ -285,8 +286,6 @@ def _decibels(
 
 
 def _psnr(made_TCHW: NDArray[Any], frames_TCHW: NDArray[Any]) -> float:
-    from minuet.palettizing import decibels_of, frames_error
-
     bytes_TCHW = np.clip(made_TCHW, 0, 255).astype(np.uint8)  # Core ML's are float32
     return decibels_of(frames_error([bytes_TCHW], [np.asarray(frames_TCHW, np.uint8)]))
 

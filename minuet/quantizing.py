@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,61 +12,29 @@ import numpy as np
 from minuet.commands.common import Out
 from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Arrays
+from minuet.findings import (
+    mixed_line,
+    mixed_picture,
+    palettes_line,
+    palettes_picture,
+    recovered_line,
+)
+from minuet.nearness import frames_error
 from minuet.quantize.recipe import Recipe
-from minuet.quantize.sensitivity import changed
+from minuet.quantize.runs import changed
+from minuet.workpiece import Order, Work
 
 if TYPE_CHECKING:
-    from torch.fx import GraphModule
-
-    from minuet.export.capture import Program
     from minuet.layer_times import Times
-    from minuet.mixing import Mixed, Point, Wanted
-    from minuet.models.student import Student
-    from minuet.palettizing import Asked
-    from minuet.palettizing import Found as Palettes
-    from minuet.quantize.calibrate import Method, Ranges
+    from minuet.mixing import Wanted
+    from minuet.quantize.calibrate import Ranges
     from minuet.quantize.recover import Recovered
     from minuet.quantize.smooth import Smoothing
 
-# The network works at one size whatever the sticker's, so its ranges hold for every output size.
-SIZE = 128
 SEARCHED, HELD = 4, 8  # stickers that a search looks at, and others that it is measured on
-SHOWN = 2000  # their first address, behind those of what is weighed
 ABOVE_DB = 1.5  # what a search aims for above the floor: other stickers are other stickers
-SHARE = 0.26  # of the bytes in float32: int8 codes and scales with a little float
-BITS = 4.0  # palettes: a weight, in the mean
-CLIPS = 32
-PALETTE_CLIPS = 4  # each is seen by every palette of every layer
 # What layers may become where only weights do; the boldest is the last.
 CODES = {"int8-weights": ("weights",), "int4-weights": ("weights", "weights4")}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What was asked."""
-
-    student: Path
-    out: Path
-    scheme: str
-    clips: int = CLIPS
-    method: Method
-    keep_float: tuple[str, ...] | None = None  # None: a search finds them, or nothing is kept
-    keep_activations: tuple[str, ...] | None = None
-    bits: float = BITS
-    floor_db: float
-    share: float = SHARE
-    recover: int = 0  # steps of training
-    threads: int = 0
-    seed: int = 0
-
-    @property
-    def by_hand(self) -> bool:
-        """Whether patterns say what becomes of layers."""
-        return self.keep_float is not None or self.keep_activations is not None
-
-    def notes(self, kind: str) -> Path:
-        """Where an interrupted run left what it knew."""
-        return self.out.absolute().with_name(f".{self.out.name}.{kind}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,103 +47,6 @@ class Found:
     tensors: Arrays = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     picture: str = ""  # SVG
-
-
-class Work:
-    """A student at hand, captured once."""
-
-    def __init__(self, order: Order, say: Out) -> None:
-        from minuet.models.student import load_student
-
-        self.order, self.say = order, say
-        self.student: Student = load_student(order.student)
-
-    @cached_property
-    def program(self) -> Program:
-        """At the size that the network works at."""
-        from minuet.export.capture import capture
-
-        animator = self.student.animator(SIZE)
-        signature = animator.signature()
-        with self.say.progress(f"capturing {self.order.student}"):
-            return capture(animator, next(iter(self.clips(1))), signature)
-
-    @cached_property
-    def module(self) -> GraphModule:
-        """The same with parameters by name."""
-        return self.program.exported.module()
-
-    @cached_property
-    def layers(self) -> list[str]:
-        """All that may be quantized, in order."""
-        from minuet.quantize.layers import calls
-
-        return list(dict.fromkeys(call.layer for call in calls(self.module)))
-
-    def clips(self, count: int) -> Any:
-        """Training stickers with captions and noise, every motion as often."""
-        from minuet.calibrating import drawn_inputs
-
-        signature = self.student.animator(SIZE).signature()
-        return drawn_inputs(self.student, signature, self.order.seed, count)
-
-    @property
-    def parameters(self) -> Arrays:
-        """Every parameter's values."""
-        return {name: one.detach().numpy() for name, one in self.module.named_parameters()}
-
-    def all_in_int8(self, ranges: Ranges) -> Program:
-        """The program with every layer in int8, as ONNX has it."""
-        from minuet.export.quiet import quiet
-        from minuet.quantize.apply import quantize_program
-        from minuet.quantize.layers import constant
-        from minuet.quantize.recipe import treatments
-
-        layers = treatments(self.layers, sorted(constant(self.module)), ())
-        recipe, program = self.recipe(layers), self.program
-        with quiet():
-            made = quantize_program(program.exported, program.inputs, recipe, ranges, "onnx")
-        return replace(program, exported=made)
-
-    def shown(self, count: int) -> list[Arrays]:
-        """Stickers of pairs that no training drew: for a search, and to measure what it chose.
-
-        Where a student was never shown the like it is less sure, and rounding costs more: a search
-        on training stickers was 8 dB too hopeful of the shipped student.
-        """
-        from minuet.sources import golden_inputs
-
-        signature, seed = self.student.animator(SIZE).signature(), self.order.seed
-        return [
-            golden_inputs(self.student, signature, seed, SHOWN + at, "test") for at in range(count)
-        ]
-
-    @property
-    def further(self) -> Callable[[int], Arrays]:
-        """Any number of training stickers, by address."""
-        from minuet.sources import golden_inputs
-
-        signature, seed = self.student.animator(SIZE).signature(), self.order.seed
-        return lambda at: golden_inputs(self.student, signature, seed, at, "train")
-
-    def recipe(self, layers: dict[str, str], **more: Any) -> Recipe:
-        """Of these treatments."""
-        order = self.order
-        return Recipe(
-            scheme=order.scheme,
-            keep_float=tuple(more.get("keep_float", ())),
-            keep_activations=tuple(more.get("keep_activations", ())),
-            layers=layers,
-            method=order.method,
-            clips=order.clips,
-            seed=order.seed,
-            student_sha256=self.student.sha256,
-        )
-
-
-def clips_of(scheme: str) -> int:
-    """How many stickers a scheme looks at unless told otherwise."""
-    return PALETTE_CLIPS if scheme.startswith("palettes") else CLIPS
 
 
 def find(order: Order, say: Out) -> Found:
@@ -202,14 +70,18 @@ def static(work: Work) -> Found:
         return found
     recovered = trained(work, found)
     tensors = recovered.numbers if recovered.best else found.tensors
-    return replace(found, tensors=tensors, told=f"{found.told}; {_gained(recovered)}")
+    return replace(found, tensors=tensors, told=f"{found.told}; {recovered_line(recovered)}")
 
 
 def _smooth_and_searched(work: Work) -> Found:
+    from minuet.mixing import Wanted
+
+    order = work.order
+    wanted = Wanted(floor_db=order.floor_db + ABOVE_DB, share=order.share)
     with work.say.progress("rescaling channels"):
         smoothing = smoothed(work)
     with changed(work.module, smoothing.tensors):
-        found = searched(work, calibrated(work))
+        found = searched(work, wanted, calibrated(work))
     found = replace(found, tensors={**smoothing.tensors, **found.tensors})
     if smoothing.alpha is None:
         return found
@@ -218,7 +90,6 @@ def _smooth_and_searched(work: Work) -> Found:
 
 def smoothed(work: Work) -> Smoothing:
     """Channels rescaled where the program allows it, and where that brings it nearer to float."""
-    from minuet.palettizing import frames_error
     from minuet.quantize.apply import FORMS
     from minuet.quantize.folds import folds
     from minuet.quantize.smooth import best_smoothing
@@ -229,17 +100,14 @@ def smoothed(work: Work) -> Smoothing:
     return best_smoothing(module, found, clips, every, FORMS["onnx"], frames_error)
 
 
-def searched(work: Work, ranges: Ranges) -> Found:
+def searched(work: Work, wanted: Wanted, ranges: Ranges) -> Found:
     """int8, int4 or float for each layer: the fastest in ONNX Runtime that is near enough."""
     from minuet.layer_times import layer_times
-    from minuet.mixing import Wanted
 
-    order = work.order
     with work.say.progress("timing every layer in float and in int8"):
         both = {"fp32": work.program, "int8": work.all_in_int8(ranges)}
-        times = layer_times(both, work.layers, next(work.clips(1)), threads=order.threads)
-    wanted = Wanted(floor_db=order.floor_db + ABOVE_DB, share=order.share)
-    return _mixed(work, ranges, times, wanted)
+        times = layer_times(both, work.layers, next(work.clips(1)), threads=work.order.threads)
+    return _mixed(work, wanted, ranges, times)
 
 
 def smallest(work: Work) -> Found:
@@ -251,10 +119,12 @@ def smallest(work: Work) -> Found:
         return _by_patterns(work, CODES[order.scheme][-1])
     floor_db = order.floor_db + ABOVE_DB
     wanted = Wanted(floor_db=floor_db, treatments=CODES[order.scheme], goal="size")
-    return _mixed(work, {}, {"fp32": {}, "int8": {}}, wanted)
+    return _mixed(work, wanted, {})
 
 
-def _mixed(work: Work, ranges: Ranges, times: Mapping[str, Times], wanted: Wanted) -> Found:
+def _mixed(
+    work: Work, wanted: Wanted, ranges: Ranges, times: Mapping[str, Times] | None = None
+) -> Found:
     """What a search over the layers' treatments finds."""
     from minuet.mixing import Frames, mix
     from minuet.notes import Notes
@@ -264,16 +134,16 @@ def _mixed(work: Work, ranges: Ranges, times: Mapping[str, Times], wanted: Wante
     notes = Notes(order.notes("search"), [work.parameters, known, *clips])
     frames, seen, held = Frames(work.module, ranges), clips[:SEARCHED], clips[SEARCHED:]
     with work.say.progress("every layer in every way", total=len(work.layers)) as step:
-        found, errors = mix(frames, work.layers, times, seen, held, wanted, notes, step)
+        found, errors = mix(frames, work.layers, seen, held, wanted, notes, step, times)
     notes.forget()
     told = {key: value for key, value in asdict(found).items() if key != "tensors"}
     return Found(
         recipe=work.recipe(found.layers),
-        told=_told(found, wanted),
+        told=mixed_line(found, wanted),
         ranges=ranges,
         tensors=found.tensors,
         search={**told, "times": times, "errors": errors},
-        picture=_picture(found, wanted),
+        picture=mixed_picture(found, wanted),
     )
 
 
@@ -303,64 +173,6 @@ def trained(work: Work, found: Found) -> Recovered:
     return made
 
 
-def _gained(made: Recovered) -> str:
-    if not made.best:
-        return f"{made.steps} steps of training brought nothing, and are not kept"
-    return (
-        f"{made.best} steps of training: from {made.before_db:.1f} to {made.after_db:.1f} dB in "
-        "float arithmetic"
-    )
-
-
-def _told(found: Mixed, wanted: Wanted) -> str:
-    counts = Counter(found.layers.values())
-    kinds = ", ".join(f"{count} {word}" for word, count in counts.most_common())
-    boldest = wanted.treatments[-1]
-    return (
-        f"{kinds}: {_costs(found, found.chosen)} ({boldest} for all: "
-        f"{_costs(found, found.uniform)}; of those bytes the nearest: "
-        f"{found.equal.measured_db:.1f} dB)"
-    )
-
-
-def _costs(found: Mixed, point: Point) -> str:
-    """A choice in words."""
-    ms = f"{1e3 * point.seconds:.1f} of {1e3 * found.float_seconds:.1f} ms, "
-    share = f"{point.size / found.float_size:.3f} of the bytes, {point.measured_db:.1f} dB"
-    return (ms if found.float_seconds else "") + share
-
-
-def _picture(found: Mixed, wanted: Wanted) -> str:
-    """The search as SVG."""
-    from minuet.benchmarks.draw_front import Mark, front_svg
-
-    timed = bool(found.float_seconds)
-
-    def cost(point: Point) -> float:
-        return 1e3 * point.seconds if timed else point.size / 1e6
-
-    def mark(label: str, point: Point, chosen: bool = False) -> Mark:
-        return Mark(label=label, cost=cost(point), db=point.measured_db or 0.0, chosen=chosen)
-
-    whole = Mark(
-        label="float",
-        cost=1e3 * found.float_seconds if timed else found.float_size / 1e6,
-        db=math.inf,
-    )
-    marks = [
-        *([whole] if timed else []),
-        mark(f"{wanted.treatments[-1]} for all", found.uniform),
-        mark("the nearest of its bytes", found.equal),
-        mark("chosen", found.chosen, chosen=True),
-    ]
-    line = [(cost(point), point.predicted_db) for point in found.front]
-    title = "How near to float, for how much time in ONNX Runtime"
-    if not timed:
-        title = "How near to float, in how many bytes of weights"
-    axis = "ms of the layers, a clip" if timed else "MB of weights"
-    return front_svg(title, axis, line, marks, wanted.floor_db)
-
-
 def dynamic(work: Work) -> Found:
     """Linear layers that look at their input as it comes."""
     from minuet.quantize.layers import calls
@@ -373,7 +185,7 @@ def palettes(work: Work) -> Found:
     """A palette of its own for every layer."""
     import shutil
 
-    from minuet.palettizing import Asked, Clips, Steps, search, told
+    from minuet.palettizing import Asked, Clips, Steps, search
 
     order, count = work.order, work.order.clips
     if count < 1:
@@ -388,26 +200,11 @@ def palettes(work: Work) -> Found:
     shutil.rmtree(notes, ignore_errors=True)
     return Found(
         recipe=work.recipe(made.found.layers),
-        told=told(made.found),
+        told=palettes_line(made.found),
         tensors=made.tensors,
         search={**asdict(made.found), "errors": made.errors},
-        picture=_palette_picture(made.found, asked),
+        picture=palettes_picture(made.found, asked),
     )
-
-
-def _palette_picture(found: Palettes, asked: Asked) -> str:
-    from minuet.benchmarks.draw_front import Mark, front_svg
-
-    marks = [
-        Mark(
-            label=f"{found.uniform_bits} bits for all",
-            cost=float(found.uniform_bits),
-            db=found.uniform_db,
-        ),
-        Mark(label="chosen", cost=found.bits, db=found.measured_db, chosen=True),
-    ]
-    title = "How near to float, for how many bits a weight"
-    return front_svg(title, "bits a weight", found.front, marks, asked.floor_db)
 
 
 HOW: dict[str, Callable[[Work], Found]] = {
@@ -424,13 +221,15 @@ HOW: dict[str, Callable[[Work], Found]] = {
 
 def calibrated(work: Work) -> Ranges:
     """What every call saw; an interrupted calibration goes on."""
+    from minuet.calibrating import strata
     from minuet.quantize.calibrate import calibrate
 
-    order, notes = work.order, work.order.notes("calibration")
-    module = work.module
+    order, notes, module = work.order, work.order.notes("calibration"), work.module
+    if unseen := strata(order.seed, order.clips).unseen:
+        work.say.warn(unseen)
     with work.say.progress("calibrating", total=order.clips) as step:
 
-        def drawn() -> Any:
+        def drawn() -> Iterator[Arrays]:
             for inputs in work.clips(order.clips):
                 yield inputs
                 step()
@@ -441,21 +240,20 @@ def calibrated(work: Work) -> Ranges:
 
 
 def _by_patterns(
-    work: Work, treatment: str, ranges: Ranges | None = None, among: Any = None
+    work: Work,
+    treatment: str,
+    ranges: Ranges | None = None,
+    among: Collection[str] | None = None,
 ) -> Found:
     """One treatment for all layers but those that are kept."""
     from minuet.quantize.layers import constant
     from minuet.quantize.recipe import treatments
 
     order = work.order
-    floats = (*_wanted(order.keep_float), *sorted(constant(work.module)))
-    halves = _wanted(order.keep_activations)
+    floats = (*(order.keep_float or ()), *sorted(constant(work.module)))
+    halves = order.keep_activations or ()
     layers = treatments(work.layers, floats, halves, treatment, among)
-    recipe = work.recipe(layers, keep_float=floats, keep_activations=halves)
+    recipe = work.recipe(layers, floats, halves)
     counts = Counter(layers.values())
     told = ", ".join(f"{count} layers {word}" for word, count in sorted(counts.items()))
     return Found(recipe=recipe, told=told, ranges=ranges or {})
-
-
-def _wanted(patterns: Sequence[str] | None) -> tuple[str, ...]:
-    return tuple(patterns or ())

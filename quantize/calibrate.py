@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,13 @@ from numpy.typing import NDArray
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.tensors import Arrays
 from minuet.quantize.histograms import RANGES, Histogram, Range, histogram
-from minuet.quantize.layers import Call, calls
+from minuet.quantize.layers import Call
+from minuet.quantize.runs import watched
 from minuet.quantize.sofar import Sofar, address, resumed, write_notes
 
 if TYPE_CHECKING:
-    from torch.fx import GraphModule, Node
+    from torch import Tensor
+    from torch.fx import GraphModule
 
 METHODS = ("min-max", "percentile", *RANGES)
 INPUT, OUTPUT = "in", "out"
@@ -95,9 +96,12 @@ def calibrate(
     inputs = iter(inputs)
     start = address(graph_module, method)
     sofar, inputs = resumed(notes, start, inputs) if notes else (Sofar(digest=start), inputs)
-    watch = _watch(graph_module, calls(graph_module), method, sofar)
-    for one in inputs:
-        _run(watch, one, sofar.clips)
+
+    def see(call: Call, given: Tensor, made: Tensor) -> None:
+        _note(f"{call.key}.{INPUT}", given.numpy(), method, sofar)
+        _note(f"{call.key}.{OUTPUT}", made.numpy(), method, sofar)
+
+    for one in watched(graph_module, inputs, see, sofar.clips):
         sofar.finish(one)
         if notes:
             write_notes(notes, sofar)
@@ -107,46 +111,6 @@ def calibrate(
         key: method.join(np.array(rows), sofar.counted.get(key))
         for key, rows in sorted(sofar.seen.items())
     }
-
-
-def _run(watch: Any, one: Arrays, clip: int) -> None:
-    """One clip through the program."""
-    import torch
-
-    with torch.no_grad(), strangers_refused(one, clip):
-        watch.run(*(torch.from_numpy(np.ascontiguousarray(v)) for v in one.values()))
-
-
-@contextmanager
-def strangers_refused(one: Arrays, clip: int) -> Generator[None]:
-    """A clip that the program does not take is refused with its shapes."""
-    try:
-        yield
-    except (RuntimeError, TypeError, AssertionError) as error:
-        shapes = {name: value.shape for name, value in one.items()}
-        raise RequestError(
-            f"the program does not run on calibration input {clip} of shapes {shapes}: "
-            f"{str(error).splitlines()[0][:200]}."
-        ) from error
-
-
-def _watch(graph_module: GraphModule, watched: Iterable[Call], method: Method, sofar: Sofar) -> Any:
-    """An interpreter of the program that notes the watched calls' inputs and outputs."""
-    from torch.fx import Interpreter
-
-    by_node = {call.node: call for call in watched}
-
-    class Watch(Interpreter):
-        def run_node(self, n: Node) -> Any:
-            value = super().run_node(n)
-            call = by_node.get(n)
-            if call:
-                given = self.env[n.args[0]]  # type: ignore[index]
-                _note(f"{call.key}.{INPUT}", given.numpy(), method, sofar)
-                _note(f"{call.key}.{OUTPUT}", value.numpy(), method, sofar)
-            return value
-
-    return Watch(graph_module)
 
 
 def _note(key: str, values: NDArray[Any], method: Method, sofar: Sofar) -> None:

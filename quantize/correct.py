@@ -16,14 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Array, Arrays
 from minuet.quantize.apply import Form
-from minuet.quantize.calibrate import Ranges, strangers_refused
+from minuet.quantize.calibrate import Ranges
 from minuet.quantize.layers import Call, calls
-from minuet.quantize.simulate import rounding
+from minuet.quantize.runs import strangers_refused, tensors_of
+from minuet.quantize.simulate import Weights, simulated
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,12 +62,12 @@ def corrected(
     clips = list(inputs)
     if not clips:
         raise RequestError("there are no clips to correct biases on; give at least one.")
-    treated = rounding(graph_module, treatments, ranges, form).rounded
-    chosen = [call for call in calls(graph_module) if call.key in treated]
+    kept: Weights = {}
+    walkers = [simulated(graph_module, treatments, ranges, form, kept) for _ in clips]
+    chosen = [call for call in calls(graph_module) if call.key in walkers[0].rounded]
     known = {call.node: call for call in chosen if _bias(call)}
-    walkers = [rounding(graph_module, {}, {}, form) for _ in clips]
-    wanted = {call.key: _mean(call, made) for call, made in _side_by_side(walkers, clips, known)}
-    walkers = [rounding(graph_module, treatments, ranges, form) for _ in clips]
+    plain = [simulated(graph_module, {}, {}, form) for _ in clips]
+    wanted = {call.key: _mean(call, made) for call, made in _side_by_side(plain, clips, known)}
     moved: dict[str, list[Tensor]] = defaultdict(list)
     for call, made in _side_by_side(walkers, clips, known):
         off_O = wanted[call.key] - _mean(call, made)
@@ -87,8 +86,7 @@ def _side_by_side(
     import torch
 
     for walker, one in zip(walkers, clips, strict=True):
-        given = (torch.from_numpy(np.ascontiguousarray(v)) for v in one.values())
-        walker.args_iter = iter(walker.graph.process_inputs(*given))
+        walker.args_iter = iter(walker.graph.process_inputs(*tensors_of(one)))
     for node in walkers[0].graph.nodes:
         for at, walker in enumerate(walkers):
             with torch.no_grad(), strangers_refused(clips[at], at):

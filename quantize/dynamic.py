@@ -11,24 +11,18 @@ ONNX Runtime fuses the last four into one kernel. A weight is known by its numbe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minuet.contracts.codes import Coded, block_of, find
 from minuet.quantize import onnx_form
-from minuet.quantize.onnx_form import Graph
-
-if TYPE_CHECKING:
-    pass
+from minuet.quantize.onnx_graph import Graph, rewritten
 
 
 def finish(model: Any) -> Any:
     """onnx_form.finish of a model whose linear layers of int8 codes are dynamic; in place."""
-    graph = Graph(model.graph)
-    make_dynamic(graph)
-    graph.tidy()
-    return onnx_form.finish(model)
+    return onnx_form.finish(rewritten(model, make_dynamic))
 
 
 def make_dynamic(graph: Graph) -> None:

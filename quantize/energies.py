@@ -7,6 +7,7 @@ of a kernel; a weight of a zero in the padding multiplies nothing there.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Arrays
-from minuet.quantize.layers import Call, calls
+from minuet.quantize.layers import Call
+from minuet.quantize.runs import watched
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,48 +38,32 @@ def energies(graph_module: GraphModule, inputs: Iterable[Arrays]) -> Energies:
         columns), or 1 output where there is one group. The mean is over positions, calls and clips.
 
     Raises:
-        RequestError: no inputs, or activations that are not finite.
+        RequestError: no inputs, inputs of another shape than the program's, or activations that
+            are not finite.
     """
-    import torch
+    seen: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
 
-    watch = _watch(graph_module)
-    for one in inputs:
-        with torch.no_grad():
-            watch.run(*(torch.from_numpy(np.ascontiguousarray(v)) for v in one.values()))
-    if not watch.seen:
+    def see(call: Call, given: Tensor, _: Tensor) -> None:
+        seen[call.layer].append(_energy(call, given, graph_module).numpy())
+
+    for _ in watched(graph_module, inputs, see):
+        pass
+    if not seen:
         raise RequestError("energies are measured on clips, and there are none; give one.")
-    found = {layer: np.mean(rows, axis=0) for layer, rows in watch.seen.items()}
+    found = {layer: np.mean(rows, axis=0) for layer, rows in seen.items()}
     if broken := [layer for layer, energy in found.items() if not np.isfinite(energy).all()]:
         raise RequestError(f"the input of {broken[0]} is not finite; weights or clips are broken.")
     return found
 
 
-def _watch(graph_module: GraphModule) -> Any:
-    """An interpreter of the program that looks at what its layers are given."""
-    from torch.fx import Interpreter, Node
-
-    by_node = {call.node: call for call in calls(graph_module)}
-
-    class Watch(Interpreter):
-        def __init__(self) -> None:
-            super().__init__(graph_module)
-            self.seen: dict[str, list[NDArray[np.float64]]] = {}
-
-        def run_node(self, n: Node) -> Any:
-            if call := by_node.get(n):
-                given, weight = (self.env[node] for node in n.args[:2])  # type: ignore[index]
-                look = _of_linear if call.kind == "linear" else _of_convolution
-                self.seen.setdefault(call.layer, []).append(look(call, given, weight).numpy())
-            return super().run_node(n)
-
-    return Watch()
+def _energy(call: Call, given: Tensor, graph_module: GraphModule) -> Tensor:
+    """Of what one call's weight multiplies."""
+    if call.kind == "linear":
+        return given.double().square().reshape(-1, given.shape[-1]).mean(0, keepdim=True)
+    return _of_taps(call, given, graph_module.get_parameter(f"{call.layer}.weight"))
 
 
-def _of_linear(call: Call, given: Tensor, weight: Tensor) -> Tensor:
-    return given.double().square().reshape(-1, given.shape[-1]).mean(0, keepdim=True)
-
-
-def _of_convolution(call: Call, given: Tensor, weight: Tensor) -> Tensor:
+def _of_taps(call: Call, given: Tensor, weight: Tensor) -> Tensor:
     """Each channel is unfolded as a picture of its own: a row a tap, and of it the mean."""
     from torch.nn import functional as F
 

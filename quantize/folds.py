@@ -43,7 +43,6 @@ class Fold:
 
     weight: str  # the maker's parameters
     bias: str  # "" without one
-    norm: bool
     readers: dict[str, Numbers]  # a layer's weight -> the channel that each of its inputs is, (I,)
     free_C: NDArray[np.bool_]  # channels that may be rescaled
 
@@ -88,7 +87,6 @@ def _fold(
     return Fold(
         weight=name,
         bias=bias,
-        norm=_operator(makers[0]) in NORMS,
         readers=readers,
         free_C=trail.free_C,
     )

@@ -77,12 +77,6 @@ def histogram(values: NDArray[Any], cells: int = CELLS) -> Histogram:
     return Histogram(counts_N=counts_N, power=power, low=low, high=high)
 
 
-def square_error(seen: Histogram, low: float, high: float) -> float:
-    """The mean square of what int8 codes of [low, high] do to the values."""
-    full = seen.counts_N > 0
-    return _error(seen.centers_N()[full], seen.counts_N[full], low, high)
-
-
 def least_square_range(seen: Histogram) -> Range:
     """The range of least mean square error: clipped little, rounded finely.
 

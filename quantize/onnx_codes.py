@@ -16,9 +16,7 @@ import numpy as np
 
 from minuet.contracts.codes import Coded, coded, packed_nibbles
 from minuet.contracts.tensors import Array
-from minuet.quantize.onnx_form import WORTH_HALVING, Graph
-
-WORTH_CODING = WORTH_HALVING  # elements; below, nodes cost what the codes save
+from minuet.quantize.onnx_graph import WORTH_NODES, Graph
 
 
 def store_codes(graph: Graph) -> None:
@@ -32,7 +30,7 @@ def store_codes(graph: Graph) -> None:
 
 def codes_of(weight: Array) -> Coded | None:
     """The codes of a constant that is worth it; an odd one would need a node more."""
-    if weight.dtype != np.float32 or weight.size < WORTH_CODING or weight.size % 2:
+    if weight.dtype != np.float32 or weight.size < WORTH_NODES or weight.size % 2:
         return None
     return coded(weight)
 

@@ -15,84 +15,25 @@ Every runtime folds Cast and Mul of constants when it loads a model; DQ it keeps
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from minuet.quantize.onnx_codes import store_codes
+from minuet.quantize.onnx_graph import QDQ, WORTH_NODES, Graph, rewritten
 from minuet.quantize.scales import LOW
-
-WORTH_HALVING = 1024  # elements; below, a node costs what the halves save
-ARITHMETIC = frozenset({"Conv", "Gemm", "MatMul"})
-QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 def finish(model: Any) -> Any:
     """All rewrites, in place, of an onnx.ModelProto; gives it back."""
-    from minuet.quantize.onnx_codes import store_codes
-
-    graph = Graph(model.graph)
-    use_unsigned_activations(graph)
-    fold_weights(graph)
-    store_codes(graph)
-    merge_constants(graph)
-    halve_constants(graph)
-    graph.tidy()
-    return model
-
-
-class Graph:
-    """An onnx.GraphProto with its constants, and who makes and reads what, by name."""
-
-    def __init__(self, proto: Any) -> None:
-        self.proto = proto
-        self.constants = {row.name: row for row in proto.initializer}
-        self.readers: dict[str, list[Any]] = defaultdict(list)
-        for node in proto.node:
-            for name in node.input:
-                self.readers[name].append(node)
-        self.makers = {name: node for node in proto.node for name in node.output}
-        self.first: list[Any] = []  # nodes to come before all others
-
-    def array(self, name: str) -> NDArray[Any]:
-        """A constant's values."""
-        from onnx import numpy_helper
-
-        values: NDArray[Any] = numpy_helper.to_array(self.constants[name])
-        return values
-
-    def add(self, name: str, values: NDArray[Any]) -> str:
-        """A constant of this name, made once."""
-        from onnx import numpy_helper
-
-        if name not in self.constants:
-            self.proto.initializer.append(numpy_helper.from_array(values, name))
-            self.constants[name] = self.proto.initializer[-1]
-        return name
-
-    def make(self, op: str, inputs: list[str], output: str, **more: Any) -> str:
-        """A node that comes before the exported ones, and after those made so far."""
-        from onnx import helper
-
-        self.first.append(helper.make_node(op, inputs, [output], **more))
-        return output
-
-    def drop(self, name: str) -> None:
-        """Forget a constant."""
-        self.proto.initializer.remove(self.constants.pop(name))
-
-    def tidy(self) -> None:
-        """Put the new nodes first, and drop constants that nothing reads any more."""
-        nodes = [*self.first, *self.proto.node]
-        del self.proto.node[:]
-        self.proto.node.extend(nodes)
-        used = {name for node in nodes for name in node.input}
-        used |= {row.name for row in self.proto.output}
-        kept = [row for row in self.proto.initializer if row.name in used]
-        del self.proto.initializer[:]
-        self.proto.initializer.extend(kept)
-        del self.proto.value_info[:]  # the types that were inferred are no longer true
+    return rewritten(
+        model,
+        use_unsigned_activations,
+        fold_weights,
+        store_codes,
+        merge_constants,
+        halve_constants,
+    )
 
 
 def use_unsigned_activations(graph: Graph) -> None:
@@ -153,7 +94,7 @@ def halve_constants(graph: Graph) -> None:
 
     for row in list(graph.proto.initializer):
         values = graph.array(row.name)
-        if values.dtype != np.float32 or values.size < WORTH_HALVING:
+        if values.dtype != np.float32 or values.size < WORTH_NODES:
             continue
         with np.errstate(over="ignore"):
             halves = values.astype(np.float16)
@@ -168,10 +109,7 @@ def _computes_in_int8(reader: Any, graph: Graph) -> bool:
     """Whether a node that reads a weight gets its activations from codes too."""
     if reader.op_type == "Transpose":
         return any(_computes_in_int8(one, graph) for one in graph.readers[reader.output[0]])
-    maker = graph.makers.get(reader.input[0])
-    return (
-        reader.op_type in ARITHMETIC and maker is not None and maker.op_type == "DequantizeLinear"
-    )
+    return graph.computes_in_codes(reader)
 
 
 def _axis(node: Any) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minuet.quantize.onnx_form import ARITHMETIC, QDQ, Graph
+from minuet.quantize.onnx_graph import QDQ, Graph, rewritten
 from minuet.quantize.scales import SMALLEST, SYMMETRIC_HIGH
 
 LARGEST = 448.0  # of e4m3
@@ -23,11 +23,7 @@ LARGEST = 448.0  # of e4m3
 
 def finish(model: Any) -> Any:
     """Both rewrites, in place, of an onnx.ModelProto of operator set 19 or later; gives it back."""
-    graph = Graph(model.graph)
-    narrow_activations(graph)
-    narrow_weights(graph)
-    graph.tidy()
-    return model
+    return rewritten(model, narrow_activations, narrow_weights)
 
 
 def narrow_activations(graph: Graph) -> None:
@@ -46,7 +42,7 @@ def narrow_weights(graph: Graph) -> None:
     from onnx import helper
 
     for node in graph.proto.node:
-        if not _reads_codes(node, graph):
+        if not (graph.computes_in_codes(node) and node.input[1] in graph.constants):
             continue
         given, axis = node.input[1], _channels(node, graph)
         made = f"{given}_from_fp8"
@@ -79,14 +75,6 @@ def _zeros(graph: Graph, shape: tuple[int, ...]) -> str:
 
     zeros = np.zeros(shape, ml_dtypes.float8_e4m3fn)
     return graph.add(f"zero_of_fp8_{'x'.join(map(str, shape))}", zeros)
-
-
-def _reads_codes(node: Any, graph: Graph) -> bool:
-    """Whether a node multiplies activations that were codes by a constant."""
-    if node.op_type not in ARITHMETIC or node.input[1] not in graph.constants:
-        return False
-    maker = graph.makers.get(node.input[0])
-    return maker is not None and maker.op_type == "DequantizeLinear"
 
 
 def _channels(node: Any, graph: Graph) -> int:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from minuet.quantize.onnx_form import QDQ, Graph, fold_weights, halve_constants, merge_constants
+from minuet.quantize.onnx_form import fold_weights, halve_constants, merge_constants
+from minuet.quantize.onnx_graph import QDQ, Graph, rewritten
 from minuet.quantize.scales import LOW
 
 STEPS = 65535 // 255  # of uint16 for each of int8's: both ends of the range stay where they are
@@ -23,13 +24,7 @@ STEPS = 65535 // 255  # of uint16 for each of int8's: both ends of the range sta
 
 def finish(model: Any) -> Any:
     """All rewrites, in place, of an onnx.ModelProto; gives it back."""
-    graph = Graph(model.graph)
-    widen_activations(graph)
-    fold_weights(graph)
-    merge_constants(graph)
-    halve_constants(graph)
-    graph.tidy()
-    return model
+    return rewritten(model, widen_activations, fold_weights, merge_constants, halve_constants)
 
 
 def widen_activations(graph: Graph) -> None:

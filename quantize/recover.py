@@ -20,6 +20,7 @@ import numpy as np
 
 from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Array, Arrays
+from minuet.quantize.runs import tensors_of
 from minuet.quantize.trainees import Trainee
 from minuet.quantize.training import Training, read_training, write_training
 
@@ -131,7 +132,7 @@ class _Pair:
         """The error on one clip."""
         import torch
 
-        given = tuple(torch.from_numpy(np.ascontiguousarray(value)) for value in inputs.values())
+        given = tensors_of(inputs)
         with torch.no_grad():
             wanted = self.teacher(*given)
         return self.error(self.trainee(training.numbers, given), wanted)
@@ -197,11 +198,21 @@ def _key(pair: _Pair, held: Sequence[Arrays], course: Course) -> str:
     """Of all that decides what comes of it, but for the clips, which are known by address."""
     told = json.dumps([asdict(course), str(pair.trainee.module.graph), str(pair.teacher.graph)])
     digest = hashlib.sha256(told.encode())
-    for arrays in (pair.trainee.numbers, *map(_state, (pair.trainee.module, pair.teacher)), *held):
+    states = map(_state, (pair.trainee.module, pair.teacher))
+    for arrays in (pair.trainee.numbers, _rounded(pair.trainee), *states, *held):
         for name, value in arrays.items():
             digest.update(name.encode() + str(value.shape).encode())
             digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()
+
+
+def _rounded(trainee: Trainee) -> Arrays:
+    """The parameters as training begins, which show what of them is rounded."""
+    import torch
+
+    numbers = {name: torch.tensor(value) for name, value in trainee.numbers.items()}
+    with torch.no_grad():
+        return {name: one.numpy() for name, one in trainee.parameters(numbers).items()}
 
 
 def _state(module: GraphModule) -> Arrays:

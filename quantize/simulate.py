@@ -9,7 +9,7 @@ multiplies by the reciprocal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,8 +37,11 @@ def simulated(
     ranges: Ranges,
     form: Form,
     weights: Weights | None = None,
-) -> Callable[..., Any]:
-    """The program under some treatments, to be called as the program is.
+) -> Any:
+    """The program under some treatments: a torch.fx.Interpreter, to be called as the program is.
+
+    Its `rounded` maps the key of every treated call to the weight that it computes with; a tensor
+    that is put into its `biases` under such a key takes the place of the call's bias.
 
     Args:
         graph_module: an exported program's `.module()`: parameters by name; left as it was.
@@ -51,22 +54,6 @@ def simulated(
     Raises:
         RequestError: a layer that the program has not, a treatment that is none, a call that was
             not calibrated.
-    """
-    run: Callable[..., Any] = rounding(graph_module, treatments, ranges, form, weights).run
-    return run
-
-
-def rounding(
-    graph_module: GraphModule,
-    treatments: Mapping[str, str],
-    ranges: Ranges,
-    form: Form,
-    weights: Weights | None = None,
-) -> Any:
-    """The torch.fx.Interpreter behind `simulated`, of the same arguments, for who steps through it.
-
-    Its `rounded` maps the key of every treated call to the weight that it computes with; a tensor
-    that is put into its `biases` under such a key takes the place of the call's bias.
     """
     found = calls(graph_module)
     every = _complete(found, treatments)
@@ -144,8 +131,8 @@ def _interpreter(
             self.biases: dict[str, Tensor] = {}
 
         @torch.no_grad()
-        def run(self, *inputs: Any, **more: Any) -> Any:
-            return super().run(*inputs, **more)
+        def __call__(self, *inputs: Tensor) -> Any:
+            return self.run(*inputs)
 
         def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
             key = by_node.get(self.now)

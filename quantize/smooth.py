@@ -2,9 +2,8 @@
 
 What a layer or a norm makes can be divided by s, channel by channel, and the layer that reads it
 multiplied: nothing changes but how well codes fit. Xiao et al. 2023 (SmoothQuant, arXiv
-2211.10438), eq. 4, weigh activations against weights; Nagel et al. 2019 (arXiv 1906.04721), eq. 11,
-weigh two layers' weights. Departure from both: every s is a power of two, so that float arithmetic
-gives the same bits as before, and float16 weights stay float16 numbers.
+2211.10438), eq. 4, weigh activations against weights. Departure: every s is a power of two, so that
+float arithmetic gives the same bits as before, and float16 weights stay float16 numbers.
 
 Where this can be done is found in minuet.quantize.folds.
 """
@@ -13,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,21 +20,23 @@ from numpy.typing import NDArray
 from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Array, Arrays
 from minuet.quantize.apply import Form
-from minuet.quantize.calibrate import Method, Ranges, calibrate, strangers_refused
+from minuet.quantize.calibrate import Method, Ranges, calibrate
 from minuet.quantize.folds import Fold
-from minuet.quantize.layers import Call, calls
-from minuet.quantize.sensitivity import Error, changed, outputs
+from minuet.quantize.layers import Call
+from minuet.quantize.runs import changed, outputs, watched
 from minuet.quantize.simulate import simulated
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.fx import GraphModule, Node
+    from torch.fx import GraphModule
 
-# Shapes: C channels between a maker and its readers.
+# Shapes: C channels between a maker and its readers, I inputs of a reader.
 
 ALPHAS = (0.3, 0.4, 0.5, 0.6, 0.7)  # how much of the difficulty moves from activations to weights
 FURTHEST = 10  # powers of two that a channel is moved at most
+FAINTEST = 1e-30  # a weight that is divided by
 Doubles = NDArray[np.float64]
+Error = Callable[[Sequence[Array], Sequence[Array]], float]  # of outputs, quantized and float
 Peaks = Mapping[str, Doubles]  # maker's weight -> the largest |activation| of each channel, (C,)
 
 
@@ -55,28 +56,15 @@ def peaks(graph_module: GraphModule, folds: Sequence[Fold], inputs: Iterable[Arr
     Raises:
         RequestError: no clips, clips of another size, or activations that are not finite.
     """
-    import torch
-    from torch.fx import Interpreter
-
     found = {fold.weight: np.zeros(len(fold.free_C)) for fold in folds}
     by_reader = {name: (fold, row) for fold in folds for name, row in fold.readers.items()}
-    by_node = {call.node: call for call in calls(graph_module)}
 
-    class Watch(Interpreter):
-        def run_node(self, n: Node) -> Any:
-            call = by_node.get(n)
-            name = str(n.args[1].target) if call else ""  # type: ignore[union-attr]
-            if call and name in by_reader:
-                fold, columns_I = by_reader[name]
-                np.maximum.at(found[fold.weight], columns_I, _most(call, self.env[n.args[0]]))  # type: ignore[index]
-            return super().run_node(n)
+    def see(call: Call, given: Tensor, _: Tensor) -> None:
+        if row := by_reader.get(f"{call.layer}.weight"):
+            fold, columns_I = row
+            np.maximum.at(found[fold.weight], columns_I, _most(call, given))
 
-    clips = 0
-    for one in inputs:
-        with torch.no_grad(), strangers_refused(one, clips):
-            Watch(graph_module).run(*(torch.from_numpy(np.array(v)) for v in one.values()))
-        clips += 1
-    if not clips:
+    if not sum(1 for _ in watched(graph_module, inputs, see)):
         raise RequestError("there are no clips to smooth by; give at least one.")
     return found
 
@@ -95,28 +83,29 @@ def _most(call: Call, given: Tensor) -> Doubles:
 def smoothed(
     graph_module: GraphModule, folds: Sequence[Fold], seen: Peaks, alpha: float
 ) -> dict[str, Array]:
-    """The parameters that change under s_j = max |X_j|^alpha / max |W_j|^(1 - alpha)."""
+    """The parameters that change under s_j = max |X_j|^alpha / max |W_j|^(1 - alpha).
+
+    Folds come in order, each behind those before: a layer may read one and make another.
+    """
     if not 0 <= alpha <= 1:
         raise RequestError(f"alpha is from 0 to 1, not {alpha}.")
+    made: dict[str, Array] = {}
 
-    def scales(fold: Fold, read_C: Doubles, made_C: Doubles) -> Doubles:
-        return np.asarray(seen[fold.weight] ** alpha / _positive(read_C) ** (1 - alpha))
+    def value(name: str) -> Array:
+        known: Array = made[name] if name in made else graph_module.get_parameter(name).numpy()
+        return known
 
-    return _rescaled(graph_module, folds, scales)
-
-
-def equalized(graph_module: GraphModule, folds: Sequence[Fold]) -> dict[str, Array]:
-    """The parameters that change under s_j = sqrt(r1_j / r2_j).
-
-    r1 and r2 are the largest |weight| of channel j in the layer before and behind it; a norm's
-    weight is no range of what it makes, so norms are passed over.
-    """
-    layers = [fold for fold in folds if not fold.norm]
-
-    def scales(fold: Fold, read_C: Doubles, made_C: Doubles) -> Doubles:
-        return np.asarray(np.sqrt(made_C / _positive(read_C)))
-
-    return _rescaled(graph_module, layers, scales)
+    for fold in folds:
+        read_C = np.zeros(len(fold.free_C))
+        for name, columns_I in fold.readers.items():
+            np.maximum.at(read_C, columns_I, _largest(value(name)))
+        wanted_C = seen[fold.weight] ** alpha / np.maximum(read_C, FAINTEST) ** (1 - alpha)
+        scale_C = _powers(wanted_C, fold.free_C & (read_C > 0))
+        for name in filter(None, (fold.weight, fold.bias)):
+            made[name] = value(name) / _along(scale_C, value(name).ndim, 0)
+        for name, columns_I in fold.readers.items():
+            made[name] = value(name) * _along(scale_C[columns_I], value(name).ndim, 1)
+    return made
 
 
 def best_smoothing(
@@ -155,31 +144,6 @@ def best_smoothing(
     return Smoothing(alpha=alpha, tensors=tensors, ranges=ranges[best], errors=errors)
 
 
-def _rescaled(
-    graph_module: GraphModule,
-    folds: Sequence[Fold],
-    scales: Callable[[Fold, Doubles, Doubles], Doubles],
-) -> dict[str, Array]:
-    """All folds in order; a layer may read one and make another."""
-    made: dict[str, Array] = {}
-
-    def value(name: str) -> Array:
-        known: Array = made[name] if name in made else graph_module.get_parameter(name).numpy()
-        return known
-
-    for fold in folds:
-        weight = value(fold.weight)
-        read_C = np.zeros(len(fold.free_C))
-        for name, columns_I in fold.readers.items():
-            np.maximum.at(read_C, columns_I, _largest(value(name), 1))
-        scale_C = _powers(scales(fold, read_C, _largest(weight, 0)), fold.free_C & (read_C > 0))
-        for name in (fold.weight, *([fold.bias] if fold.bias else [])):
-            made[name] = value(name) / _along(scale_C, value(name).ndim, 0)
-        for name, columns_I in fold.readers.items():
-            made[name] = value(name) * _along(scale_C[columns_I], value(name).ndim, 1)
-    return made
-
-
 def _powers(scale_C: Doubles, free_C: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The nearest powers of two; 1 where nothing may move, or nothing is known."""
     usable_C = free_C & np.isfinite(scale_C) & (scale_C > 0)
@@ -187,13 +151,10 @@ def _powers(scale_C: Doubles, free_C: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.asarray(np.exp2(np.clip(power_C, -FURTHEST, FURTHEST)), np.float32)
 
 
-def _largest(weight: Array, axis: int) -> Doubles:
-    others = tuple(at for at in range(weight.ndim) if at != axis)
+def _largest(weight: Array) -> Doubles:
+    """The largest absolute weight of each input, (I,)."""
+    others = tuple(at for at in range(weight.ndim) if at != 1)
     return np.asarray(np.abs(weight).max(axis=others), np.float64)
-
-
-def _positive(values: Doubles) -> Doubles:
-    return np.maximum(values, 1e-30)
 
 
 def _along(scales: NDArray[np.float32], rank: int, axis: int) -> NDArray[np.float32]:

@@ -23,9 +23,10 @@ from minuet.quantize.apply import (
     weight_spec,
 )
 from minuet.quantize.calibrate import Ranges
+from minuet.quantize.groups import pack4
 from minuet.quantize.layers import calls
 from minuet.quantize.palettes import TABLE, Palette, nearest
-from minuet.quantize.recipe import Recipe
+from minuet.quantize.recipe import WEIGHTS4, Recipe
 from minuet.quantize.scales import SMALLEST
 
 if TYPE_CHECKING:
@@ -116,9 +117,10 @@ def trained_palettes(
 
 
 def of_int8(graph_module: GraphModule, recipe: Recipe, ranges: Ranges, target: str) -> Trainee:
-    """Trained are all parameters; torchao's fake quantizers stand where a target will round.
+    """Trained are all parameters; torchao's fake quantizers stand where a target will round int8.
 
-    Activations keep the recipe's ranges. A weight's scale is that of the weight as it is now.
+    Activations keep the recipe's ranges. A weight's scale is that of the weight as it is now, and
+    so are the int4 groups of a layer of weights4.
     """
     from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
@@ -127,7 +129,20 @@ def of_int8(graph_module: GraphModule, recipe: Recipe, ranges: Ranges, target: s
     codes = activation_codes(computed(found, recipe.layers, form), ranges, form)
     coded = frozenset(call.key for call in found if packed(call, recipe.layers, form))
     prepared = prepare_qat_pt2e(module, annotator(codes, coded, _latest_spec()))
-    return Trainee(module=prepared, numbers=_parameters(graph_module), parameters=dict)
+    grouped = [f"{layer}.weight" for layer, word in recipe.layers.items() if word == WEIGHTS4]
+
+    def parameters(numbers: Tensors) -> dict[str, Tensor]:
+        return {**numbers, **{name: _in_groups(numbers[name]) for name in grouped}}
+
+    return Trainee(module=prepared, numbers=_parameters(graph_module), parameters=parameters)
+
+
+def _in_groups(weight: Tensor) -> Tensor:
+    """groups.pack4, straight through."""
+    import torch
+
+    made = torch.from_numpy(pack4(weight.detach().numpy()).unpack())
+    return made + (weight - weight.detach())
 
 
 def _latest_spec() -> Any:

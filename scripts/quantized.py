@@ -23,9 +23,10 @@ from minuet.evaluation import gigaflops
 from minuet.models.denoiser import SIZES, Denoiser
 from minuet.models.student import Sampler, Student, load_student, save_student
 from minuet.quantize.calibrate import Method
-from minuet.quantizing import Order, find
+from minuet.quantizing import find
 from minuet.sources import settled
 from minuet.stickers import captions
+from minuet.workpiece import Order
 
 SIDE, ROUNDS = 2048, 8  # of the matrices whose product tells the peak
 

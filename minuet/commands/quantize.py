@@ -8,14 +8,19 @@ what a search saw, weighed.json is what the result was measured to bring. `minue
 the recipe for every target.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from minuet.commands.common import Json, Out, Seed, Threads
 from minuet.contracts.errors import RequestError, VerdictError
 from minuet.presets import shipped_student
+
+if TYPE_CHECKING:
+    from minuet.quantizing import Found
+    from minuet.workpiece import Order
 
 # Which options say something to which schemes; the others, to all.
 FOR = {
@@ -87,21 +92,20 @@ def quantize(
     """
     from minuet.paying import check_targets
     from minuet.quantize.calibrate import Method
-    from minuet.quantize.schemes import SCHEMES, check_scheme
-    from minuet.quantizing import BITS, SHARE, Order, clips_of, find
+    from minuet.quantize.schemes import SCHEMES
+    from minuet.quantizing import find
+    from minuet.workpiece import BITS, SHARE, Order, clips_of
 
     say = Out(json=json)
-    check_scheme(scheme)
     given = {
         "--method": method != "min-max",
         "--share": share != 0.9999,
         "--keep-activations": keep_activations is not None,
         "--most-bytes": most_bytes is not None,
         "--bits": bits is not None,
-        "--recover": recover,
+        "--recover": recover > 0,
     }
-    if lost := [name for name, value in given.items() if value and scheme not in FOR[name]]:
-        raise RequestError(f"{', '.join(lost)} says nothing to {scheme}; leave it out.")
+    check_given(scheme, [option for option, said in given.items() if said])
     targets = check_targets(to, scheme)
     check_place(out)
     order = Order(
@@ -128,8 +132,17 @@ def quantize(
     )
 
 
+def check_given(scheme: str, options: Sequence[str]) -> None:
+    """Refuse a scheme that is none, and options that say nothing to it."""
+    from minuet.quantize.schemes import check_scheme
+
+    check_scheme(scheme)
+    if lost := [option for option in options if scheme not in FOR[option]]:
+        raise RequestError(f"{', '.join(lost)} says nothing to {scheme}; leave it out.")
+
+
 def write(
-    order: Any, found: Any, weighing: tuple[tuple[str, ...], int, bool] | None, say: Out
+    order: "Order", found: "Found", weighing: tuple[tuple[str, ...], int, bool] | None, say: Out
 ) -> list[dict[str, Any]]:
     """The student's own files and all that was found, whole or not at all; what was weighed.
 
@@ -155,7 +168,7 @@ def write(
 
 
 def _weighed(
-    order: Any, staging: Path, weighing: tuple[tuple[str, ...], int, bool], say: Out
+    order: "Order", staging: Path, weighing: tuple[tuple[str, ...], int, bool], say: Out
 ) -> list[dict[str, Any]]:
     from minuet.models.student import load_student
     from minuet.paying import insist, weigh

@@ -34,7 +34,7 @@ def found(frames: Frames, folder: Path, floor_db: float, share: float = 1.0) -> 
     seen, held = clips(3), clips(3, seed=1)
     notes = Notes(folder / "notes", seen)
     wanted = Wanted(floor_db=floor_db, share=share)
-    return mix(frames, ALL, TIMES, seen, held, wanted, notes, lambda: None)[0]
+    return mix(frames, ALL, seen, held, wanted, notes, lambda: None, TIMES)[0]
 
 
 def test_all_layers_are_searched() -> None:
@@ -106,10 +106,10 @@ def test_with_bytes_as_the_goal_the_smallest_that_is_near_enough_is_taken(
     for floor_db in (20.0, 45.0):
         wanted = Wanted(floor_db=floor_db, treatments=("weights", "weights4"), goal="size")
         notes = Notes(tmp_path / f"{floor_db}", seen)
-        times: dict[str, dict[str, float]] = {"fp32": {}, "int8": {}}
-        made[floor_db], _ = mix(frames, ALL, times, seen, held, wanted, notes, lambda: None)
+        made[floor_db], _ = mix(frames, ALL, seen, held, wanted, notes, lambda: None)
         assert made[floor_db].chosen.measured_db >= floor_db  # type: ignore[operator]
         assert "int8" not in made[floor_db].layers.values()
+        assert made[floor_db].float_seconds == made[floor_db].chosen.seconds == 0
     assert made[20.0].chosen.size < made[45.0].chosen.size
 
 

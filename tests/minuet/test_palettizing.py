@@ -10,19 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from minuet.contracts.errors import ParityError, RequestError
+from minuet.nearness import decibels_of, error_with
 from minuet.palettizing import (
     SEARCH,
     Asked,
     Clips,
     Palettized,
     Steps,
-    decibels,
-    frames_error,
     search,
-    told,
 )
 from minuet.quantize.palettes import palettize, unpacked
-from minuet.quantize.sensitivity import outputs
+from minuet.quantize.runs import outputs
 
 LAYERS = ("where", "texture", "last")
 
@@ -96,7 +94,7 @@ def test_what_is_stored_is_what_was_measured(whole: Palettized, trained: Paletti
     reference = outputs(graph, HELD)
     for one in (whole, trained):
         weights = unpacked(one.tensors, "here")
-        assert decibels(graph, weights, HELD, reference) == one.found.measured_db
+        assert decibels_of(error_with(graph, weights, HELD, reference)) == one.found.measured_db
         for layer, word in one.found.layers.items():
             colours = np.unique(weights[f"{layer}.weight"])
             assert len(colours) <= 2 ** int(word.removeprefix("palette"))
@@ -109,16 +107,6 @@ def test_training_gives_back_what_rounding_took(whole: Palettized, trained: Pale
     assert trained.found.rounded_db == whole.found.measured_db
     assert trained.found.measured_db > whole.found.measured_db + 1
     assert 0 < trained.found.trained <= 50
-
-
-def test_the_error_is_the_mean_square_of_what_is_seen() -> None:
-    one = np.zeros((2, 4, 1, 1), np.uint8)
-    other = one.copy()
-    other[0] = 255  # the first frame is given
-    other[1, :, 0, 0] = (255, 0, 0, 0)  # invisible
-    assert frames_error([one], [other]) == 0
-    other[1, :, 0, 0] = (255, 0, 0, 255)
-    assert frames_error([one], [other]) == pytest.approx(0.5)
 
 
 def test_the_program_is_left_as_it_was(tmp_path: Path) -> None:
@@ -198,13 +186,6 @@ def test_below_the_floor_it_is_refused_and_what_was_measured_stays(tmp_path: Pat
     assert set(layers) == set(LAYERS)
     made(tmp_path / "notes", steps=Steps(layer=counted))
     assert len(steps) == len(LAYERS)
-
-
-def test_a_search_is_told_in_a_line(whole: Palettized) -> None:
-    words = told(whole.found)
-    assert f"{whole.found.measured_db:.1f} dB from the float student" in words
-    assert f"{whole.found.bits:.2f} bits a weight" in words
-    assert ("steps of training" in words) == bool(whole.found.trained)
 
 
 @pytest.mark.parametrize("bits", [1.9, 8.1, float("nan")])

@@ -11,7 +11,7 @@ from minuet.contracts.errors import RequestError
 from minuet.quantize.apply import FORMS, changed_program
 from minuet.quantize.calibrate import calibrate
 from minuet.quantize.correct import corrected
-from minuet.quantize.sensitivity import outputs
+from minuet.quantize.runs import outputs
 from minuet.quantize.simulate import fake_weight, simulated
 from tests.quantize.tiny import LAYERS, captured, clips, network
 

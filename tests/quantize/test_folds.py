@@ -59,7 +59,7 @@ def test_only_what_treats_channels_alike_lets_them_through(between: str) -> None
 
 def test_a_norm_with_weights_of_its_own_is_a_maker() -> None:
     (fold,) = found(Made("norm"))
-    assert (fold.weight, fold.bias, fold.norm) == ("norm.weight", "norm.bias", True)
+    assert (fold.weight, fold.bias) == ("norm.weight", "norm.bias")
     assert fold.free_C.all()
 
 

@@ -55,6 +55,14 @@ def test_four_bits_lose_nothing_more_in_float16() -> None:
     assert np.array_equal(made.unpack(np.float16).astype(np.float32), made.unpack())
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 100.0])
+@pytest.mark.parametrize("shape", [(64, 64), (16, 96, 3, 3), (10, 7)])
+def test_what_four_bits_can_say_they_say_again(shape: tuple[int, ...], scale: float) -> None:
+    once = pack4(drawn(*shape) * np.float32(scale))
+    again = pack4(once.unpack())
+    assert np.array_equal(again.codes, once.codes) and np.array_equal(again.scales, once.scales)
+
+
 def test_colours_of_a_palette_become_int8_with_one_scale() -> None:
     weight = drawn(64, 64)
     made = pack_palette(weight, 4)

@@ -119,6 +119,20 @@ def test_notes_of_other_ranges_are_passed_over(tmp_path: Path) -> None:
     assert same(one, other)
 
 
+def test_notes_of_other_rounding_are_passed_over(tmp_path: Path) -> None:
+    layers = {**dict.fromkeys(LAYERS, "float"), "stem": "weights4"}
+    course, notes = Course(steps=4, rate=1e-3, every=2), tmp_path / "notes"
+    more, less = (
+        of_int8(PROGRAM, replace(recipe(), layers={**layers, "mlp": word}), {}, "onnx")
+        for word in ("weights4", "float")
+    )
+    trained(notes, trainee=more, course=course)
+    one, other = (
+        trained(place, trainee=less, course=course) for place in (notes, tmp_path / "none")
+    )
+    assert same(one, other)
+
+
 def test_what_makes_it_worse_is_not_kept(tmp_path: Path) -> None:
     course = Course(steps=200, rate=0.9, every=2, patience=3)
     made = trained(tmp_path / "notes", trainee=trainee(8), course=course)

@@ -11,8 +11,8 @@ from minuet.contracts.errors import RequestError
 from minuet.quantize.apply import FORMS, quantize_program, rounded_program
 from minuet.quantize.calibrate import calibrate
 from minuet.quantize.groups import pack4
+from minuet.quantize.runs import outputs
 from minuet.quantize.scales import Affine, affine, decode, encode, pack
-from minuet.quantize.sensitivity import outputs
 from minuet.quantize.simulate import fake, fake_weight, simulated
 from tests.quantize.tiny import LAYERS, captured, clips, db, network, recipe
 

@@ -12,8 +12,8 @@ from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Array
 from minuet.quantize.apply import FORMS, changed_program
 from minuet.quantize.folds import folds
-from minuet.quantize.sensitivity import outputs
-from minuet.quantize.smooth import FURTHEST, best_smoothing, equalized, peaks, smoothed
+from minuet.quantize.runs import outputs
+from minuet.quantize.smooth import FURTHEST, best_smoothing, peaks, smoothed
 from tests.quantize.tiny import captured, clips, network
 
 
@@ -83,19 +83,6 @@ def test_scales_are_those_of_the_formula_to_the_nearest_power_of_two() -> None:
         ratio = made["one.weight"][:, channel] / weight[:, channel]
         assert len(np.unique(ratio)) == 1
         assert ratio[0] == 2.0 ** round(np.log2(wanted)) and abs(np.log2(ratio[0])) <= FURTHEST
-
-
-def test_equalized_layers_have_channels_of_like_range() -> None:
-    made = equalized(GRAPH, FOLDS)
-    assert set(made) == {"one.weight", "one.bias", "two.weight"}
-    rows, columns = (
-        np.abs(made["one.weight"]).max(1),
-        np.abs(made["two.weight"]).max(0),
-    )
-    ratio = rows / columns
-    assert np.all((ratio >= 0.5 - 1e-6) & (ratio <= 2 + 1e-6))  # a power of two is half of one off
-    again = outputs(changed_program(PROGRAM, made).module(), CLIPS)
-    assert all(np.array_equal(a, b) for a, b in zip(again, outputs(GRAPH, CLIPS), strict=True))
 
 
 def test_the_best_is_nearer_than_as_it_was_and_the_program_is_left_alone() -> None:

@@ -1,5 +1,7 @@
 """Programs that can be differentiated, against the programs that are exported."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -107,8 +109,36 @@ def test_a_weights_scale_is_of_the_weight_as_it_is() -> None:
         assert db(exported.numpy(), found.numpy()) > 35
 
 
-def test_gradients_pass_the_rounding() -> None:
-    made = of_int8(MODULE, recipe(), RANGES, "onnx")
+@pytest.mark.parametrize("target", ["onnx", "executorch"])
+def test_int4_groups_are_trained_as_they_are_exported(target: str) -> None:
+    asked = replace(recipe(), layers={**dict.fromkeys(LAYERS, "float"), "mlp": "weights4"})
+    made = of_int8(MODULE, asked, {}, target)
+    moved = made.numbers["mlp.weight"] * np.float32(1.3) + np.float32(0.01)
+    for weight in (made.numbers["mlp.weight"], moved):
+        changed = changed_program(PROGRAM, {"mlp.weight": weight})
+        exported = quantize_program(changed, EXAMPLE, asked, {}, target).module()(*EXAMPLE)
+        found = made(tensors({**made.numbers, "mlp.weight": weight}), EXAMPLE)
+        assert torch.equal(found, exported)
+        assert not torch.equal(found, changed.module()(*EXAMPLE))
+
+
+def test_int4_groups_beside_int8_are_near_what_is_exported() -> None:
+    asked = replace(recipe(), layers={**recipe().layers, "mlp": "weights4", "film": "float"})
+    made = of_int8(MODULE, asked, RANGES, "onnx")
+    exported = quantize_program(PROGRAM, EXAMPLE, asked, RANGES, "onnx").module()(*EXAMPLE)
+    found = made(tensors(made.numbers), EXAMPLE).detach()
+    without = of_int8(
+        MODULE, replace(asked, layers={**asked.layers, "mlp": "float"}), RANGES, "onnx"
+    )
+    floats = without(tensors(made.numbers), EXAMPLE).detach()
+    assert db(exported.numpy(), found.numpy()) > db(exported.numpy(), floats.numpy()) + 10
+
+
+@pytest.mark.parametrize("mlp", ["int8", "weights4"])
+def test_gradients_pass_the_rounding(mlp: str) -> None:
+    made = of_int8(
+        MODULE, replace(recipe(), layers={**recipe().layers, "mlp": mlp}), RANGES, "onnx"
+    )
     numbers = tensors(made.numbers)
     made(numbers, EXAMPLE).square().sum().backward()
     assert all(one.grad is not None and one.grad.any() for one in numbers.values())

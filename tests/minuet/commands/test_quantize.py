@@ -11,6 +11,7 @@ from minuet.__main__ import app
 from minuet.models.student import Sampler, Student, load_student, save_student
 from minuet.quantize.recipe import read_recipe
 from minuet.stickers import captions
+from minuet.stickers.motions import MOTIONS
 from tests.models.tiny import denoiser
 
 
@@ -62,6 +63,9 @@ def test_asking_again_replaces_it_with_the_same_bytes(student: Path, quantized: 
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["scheme"] == "int8"
     assert before == {name: (quantized / name).read_bytes() for name in names}
+    # One clip shows one motion: that must not be missed.
+    assert f"warning: 1 clips show 1 of {len(MOTIONS)} motions, not " in done.stderr
+    assert f"--clips {len(MOTIONS)} would show all" in done.stderr
 
 
 @pytest.mark.slow
