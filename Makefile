@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 ARGS ?=
 
 DEMO_EXTRAS := distill,fast,onnx,openvino,quantize
-TEST_EXTRAS := coreml,dev,distill,executorch,fast,onnx,openvino,optimum,quantize,tensorrt,video
+TEST_EXTRAS := coreml,curate,dev,distill,executorch,fast,onnx,openvino,optimum,quantize,tensorrt,video
 PINS := setup.cfg pyproject.toml constraints.txt minuet/constraints.txt scripts/install
 
 export PYTHON TORCH_INDEX

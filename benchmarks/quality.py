@@ -44,6 +44,10 @@ METRICS = {
 }
 
 
+# Of a frozen picture, in the mean of 256 held-out stickers of the embedded world (docs/quality.md).
+FROZEN = {"features": 0.654, "warp": 0.184}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Future:
     """One valid way in which the clip may go on."""
@@ -135,6 +139,23 @@ def score(clip_THWC: Frames, reference: Reference, judge: Judge | None = None) -
     if known:
         row["warp"] = (min(known), 1.0)
     return row | (_judged(clip_THWC, reference, judge) if judge else {})
+
+
+def combined(row: Row) -> float:
+    """One number of a clip in 0..1, to compare students by: the mean of what follows.
+
+    The motion and the style are seen; sharpness, soft alpha and the amount of motion are like the
+    truth's (the smaller over the larger); features and warp are no further than a frozen picture
+    is (1: as the truth, 0: as far as it, or further).
+    """
+    seen = [row[name][0] for name in ("motion", "style")]
+    alike = [_alike(*row[name]) for name in ("sharpness", "soft_alpha", "motion_amount")]
+    near = [max(0.0, 1 - row[name][0] / still) for name, still in FROZEN.items()]
+    return float(np.mean(seen + alike + near))
+
+
+def _alike(ours: float, theirs: float) -> float:
+    return min(ours, theirs) / max(ours, theirs, 1e-12)
 
 
 def _judged(clip_THWC: Frames, reference: Reference, judge: Judge) -> Row:

@@ -1,5 +1,6 @@
 """A tensor's name, axes, dtype and range; a program's signature."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +12,54 @@ from minuet.contracts.errors import RequestError
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
+NOTHING: Mapping[str, str] = {}
+SAFE_NAMES = {  # numpy's names of dtypes -> those of safetensors files
+    "bool": "BOOL",
+    **{
+        f"{kind}{bits}": f"{kind[0].upper()}{bits}"
+        for kind in ("int", "uint")
+        for bits in (8, 16, 32, 64)
+    },
+    **{f"float{bits}": f"F{bits}" for bits in (16, 32, 64)},
+}
 DTYPES = ("float32", "float16", "int32", "int64", "uint8", "int8", "bool")
+
+
+def to_safetensors(arrays: Arrays, about: Mapping[str, str] = NOTHING) -> bytes:
+    """A safetensors file; the same arrays and notes give the same bytes.
+
+    Ours, because the library's writer for numpy writes memory as it lies there: a transposed array
+    comes back scrambled, under its own shape. And it leaves the order of notes to chance.
+
+    Raises:
+        KeyError: a dtype that the format does not have.
+    """
+    names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))  # aligned
+    header: dict[str, Any] = {"__metadata__": dict(sorted(about.items()))} if about else {}
+    end = 0
+    for name in names:
+        begin, end = end, end + arrays[name].nbytes
+        header[name] = {
+            "dtype": SAFE_NAMES[arrays[name].dtype.name],
+            "shape": list(arrays[name].shape),
+            "data_offsets": [begin, end],
+        }
+    rows = [arrays[name].astype(arrays[name].dtype.newbyteorder("<")).tobytes() for name in names]
+    return b"".join([_prefixed(header), *rows])
+
+
+def _prefixed(header: Mapping[str, Any]) -> bytes:
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def canonical(data: bytes) -> bytes:
+    """The same safetensors file with its notes in order."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    return _prefixed(header) + data[8 + size :]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,11 +36,13 @@ class Augment:
 
 def augmented(batch: Batch, config: Augment, mirror: Mirror, rng: torch.Generator) -> Batch:
     """Mirror, move, recolour, and forget captions, each by its own chance."""
+    device = batch.clean_NCHW.device
     flips = torch.rand(batch.clips, generator=rng) < config.mirror
-    batch = _mirrored_names(batch, flips, mirror)
-    batch = _moved(batch, _placements(flips, config, rng), len(mirror.landmarks))
+    batch = _mirrored_names(batch, flips.to(device), mirror)
+    placements = _placements(flips, config, rng).to(device)
+    batch = _moved(batch, placements, len(mirror.landmarks))
     batch = _recoloured(batch, config.recolour, rng)
-    forget = torch.rand(batch.clips, 1, generator=rng) < config.forget
+    forget = (torch.rand(batch.clips, 1, generator=rng) < config.forget).to(device)
     return replace(batch, tokens_BL=torch.where(forget, 0, batch.tokens_BL))
 
 
@@ -69,10 +71,10 @@ def _moved(batch: Batch, place_B33: Tensor, landmarks: int) -> Batch:
     labels = torch.stack([batch.part_NHW.float(), batch.mask_NHW], dim=1)
     labels = F.grid_sample(labels, grid, mode="nearest", padding_mode="border", align_corners=False)
     inside = F.grid_sample(batch.mask_NHW[:, None], grid, mode="nearest", align_corners=False)
-    motion = torch.eye(3).repeat(n, k, 1, 1)
+    motion = torch.eye(3).to(place_B33).repeat(n, k, 1, 1)
     motion[:, :, :2] += batch.affine_NK6.reshape(n, k, 2, 3)
     moved = torch.linalg.inv(place_N33)[:, None] @ motion @ place_N33[:, None]
-    identity = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    identity = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).to(place_B33)
     return replace(
         batch,
         clean_NCHW=clean,
@@ -97,14 +99,14 @@ def _carried(anatomy_BV: Tensor, place_B33: Tensor, landmarks: int) -> Tensor:
 
 def _mirrored_names(batch: Batch, flips_B: Tensor, mirror: Mirror) -> Batch:
     """Left becomes right in part numbers, motions and words of the flipped clips."""
-    other = torch.tensor(mirror.parts)
+    other = torch.tensor(mirror.parts, device=flips_B.device)
     flips_N = flips_B.repeat_interleave(batch.frames)
     part = torch.where(flips_N[:, None, None], other[batch.part_NHW.long()], batch.part_NHW.long())
     affine = torch.where(flips_N[:, None, None], batch.affine_NK6[:, other], batch.affine_NK6)
     words = batch.tokens_BL
-    swapped = words.clone()
+    swapped = words
     for token, twin in mirror.tokens.items():
-        swapped[words == token] = twin
+        swapped = torch.where(words == token, twin, swapped)
     return replace(
         batch,
         part_NHW=part.to(torch.uint8),
@@ -134,6 +136,7 @@ def _recoloured(batch: Batch, chance: float, rng: torch.Generator) -> Batch:
         chosen[:, None], 0.6 + 0.4 * torch.rand(b, 3, generator=rng), torch.tensor(1.0)
     )
     colour = batch.clean_NCHW.reshape(b, t, *batch.clean_NCHW.shape[1:])
+    order, gain = order.to(colour.device), gain.to(colour)
     index = order[:, None, :, None, None].expand(-1, t, -1, *colour.shape[-2:])
     rgb = torch.gather(colour[:, :, :3], 2, index) * gain[:, None, :, None, None]
     mixed = torch.cat([rgb, colour[:, :, 3:]], dim=2)

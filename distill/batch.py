@@ -25,6 +25,7 @@ class Batch:
     noise_B: Tensor  # int64: the number of the noise a clip began with; -1 if it began with none
     anatomy_BV: Tensor  # landmarks (x, y), size, traits 0 or 1; (B, 0) where it is not known
     frames: int
+    truth_B: Tensor | None = None  # bool: whether parts and motions are known; None: of every clip
 
     @property
     def clips(self) -> int:
@@ -60,7 +61,7 @@ class Batch:
         n, h, w = self.part_NHW.shape
         index = self.part_NHW.reshape(n, h * w, 1).long().expand(-1, -1, 6)
         theta = torch.gather(self.affine_NK6, 1, index).reshape(n, h, w, 2, 3)
-        grid_HW3 = grid(side).permute(1, 2, 0)
+        grid_HW3 = grid(side).to(theta).permute(1, 2, 0)
         return (theta * grid_HW3[None, :, :, None]).sum(-1).permute(0, 3, 1, 2)
 
     @property
@@ -70,6 +71,18 @@ class Batch:
         grown = F.max_pool2d(self.mask_NHW[:, None], k, stride=1, padding=BORDER)[:, 0]
         return grown * 0.95 + 0.05
 
+    @property
+    def known_N11(self) -> Tensor:
+        """1 where parts and motions of a frame are known, else 0."""
+        if self.truth_B is None:
+            return self.clean_NCHW.new_ones(len(self.clean_NCHW), 1, 1)
+        return self.truth_B.float().repeat_interleave(self.frames)[:, None, None]
+
+    @property
+    def taught_NHW(self) -> Tensor:
+        """Weight of each pixel's part and motion: as near as it is, if they are known."""
+        return self.near_NHW * self.known_N11
+
     def visible_NHW(self, flow_N2HW: Tensor) -> Tensor:
         """1 where the pixel's source shows the same part in the first frame, else 0.
 
@@ -77,7 +90,7 @@ class Batch:
         """
         b, t = self.clips, self.frames
         side = self.clean_NCHW.shape[-1]
-        place = (grid(side)[:2] + flow_N2HW).permute(0, 2, 3, 1)
+        place = (grid(side)[:2].to(flow_N2HW) + flow_N2HW).permute(0, 2, 3, 1)
         part = self.part_NHW.reshape(b, t, side, side)[:, :1].expand(b, t, side, side)
         mask = self.mask_NHW.reshape(b, t, side, side)[:, :1].expand(b, t, side, side)
         seen = torch.stack([part.float() + 1, mask.float()], dim=2).reshape(b * t, 2, side, side)
@@ -96,12 +109,13 @@ def batch_from_arrays(
     tokens: Tensor,
     noise: Tensor,
     anatomy: Tensor,
+    truth: Tensor | None = None,
 ) -> Batch:
     """Stored arrays -> a batch.
 
     frames (B, T, H, W, 4) uint8 straight alpha; part (B, T, H, W) uint8; mask the same, bool;
     affine (B, T, K, 2, 3) float32 backward maps; tokens (B, L) int32; noise (B,) int64;
-    anatomy (B, V) float32.
+    anatomy (B, V) float32; truth (B,) uint8, 0 where part and affine say nothing.
     """
     b, t, h, w, _ = frames.shape
     rgba = frames.reshape(b * t, h, w, 4).permute(0, 3, 1, 2).float() / 255
@@ -116,4 +130,5 @@ def batch_from_arrays(
         noise_B=noise,
         anatomy_BV=anatomy,
         frames=t,
+        truth_B=None if truth is None else truth.bool(),
     )

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from minuet.distill.augment import Augment, Mirror, augmented
 from minuet.distill.batch import Batch
 from minuet.distill.losses import clip_loss
-from minuet.distill.path import draw_levels, noised
+from minuet.distill.path import draw_levels, noised, standard
+from minuet.distill.predict import Condition, in_bfloat16
 from minuet.models.autoencoder import Autoencoder
 from minuet.models.denoiser import Denoiser
 
@@ -46,9 +47,10 @@ class Reconstruction:
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         assert isinstance(network, Autoencoder)
         clean = augmented(batch, self.augment, self.mirror, rng).clean_NCHW
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+        with in_bfloat16(self.bfloat16, clean):
             latent = network.encode(clean)
-            shaken = latent + self.jitter * torch.randn(latent.shape, generator=rng)
+            noise = torch.randn(latent.shape, generator=rng).to(latent.device)
+            shaken = latent + self.jitter * noise
             again = network.decode(shaken)
         again = again.float()
         losses = {
@@ -59,6 +61,21 @@ class Reconstruction:
         return losses["pixels"] + self.edges * losses["edges"] + self.alpha * losses[
             "alpha"
         ], losses
+
+
+class LatentPredictor(nn.Module):
+    """A latent denoiser with its autoencoder as a predictor: noisy latents -> clean ones."""
+
+    def __init__(self, network: Denoiser, codec: Autoencoder) -> None:
+        super().__init__()
+        self.network, self.codec = network, codec
+
+    def forward(self, noisy_BTZhw: Tensor, t_B: Tensor, condition: Condition) -> Tensor:
+        """Conditions: sticker (premultiplied, [0, 1], at the pixels' size) and tokens."""
+        first = self.codec.encode(condition["sticker"])
+        context = self.network.encode(first * 0.5 + 0.5, condition["tokens"])
+        residual = self.network.residual(noisy_BTZhw, t_B, first * 0.5 + 0.5, context)
+        return first[:, None] + residual.float()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +94,9 @@ class LatentFlowMatching:
         batch = augmented(batch, self.augment, self.mirror, rng)
         clean = self.latents(batch)
         first = clean[:, 0]
-        t_B = draw_levels(batch.clips, rng)
-        noisy = noised(clean, torch.randn(clean.shape, generator=rng), t_B)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+        t_B = draw_levels(batch.clips, rng).to(clean)
+        noisy = noised(clean, standard(clean, rng), t_B)
+        with in_bfloat16(self.bfloat16, clean):
             context = network.encode(first * 0.5 + 0.5, batch.tokens_BL)
             residual = network.residual(noisy, t_B, first * 0.5 + 0.5, context)
         answer = first[:, None] + residual.float()

@@ -4,21 +4,23 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from minuet.contracts.errors import DamagedError, RequestError
-from minuet.contracts.files import write_bytes
-from minuet.distill.batch import Batch
+from minuet.contracts.errors import RequestError
+from minuet.distill.checkpoint import INDEX, WHOLE, Checkpoint, begun, write
+from minuet.distill.learner import Average, Learner, fill
+from minuet.distill.log import Log
 from minuet.distill.path import generator
+from minuet.distill.scale import Answer, Fleet, Question, fleet, placed, recomputing, share
 
-MOMENTS = ["exp_avg", "exp_avg_sq", "step"]  # AdamW's, of each parameter
+Draw = Callable[[int, torch.Generator], Any]  # how many clips -> a lesson of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +29,13 @@ class TrainConfig:
 
     clips: int  # how many clips are seen in all
     batch: int = 12
+    shares: int = 1  # a batch is cut into these, each with its own randomness, on any process
     learning_rate: float = 1.2e-3
     floor: float = 0.02  # share of the rate that is left at the end
     warmup_clips: int = 720
     weight_decay: float = 0.01
     ema: float = 0.998
+    recompute: bool = False  # what blocks computed: less memory, a third more time
     clip_norm: float = 1.0
     seed: int = 0
     bfloat16: bool = True
@@ -45,11 +49,39 @@ class TrainConfig:
 
 
 class Objective(Protocol):
-    """What a step learns: named losses and their sum."""
+    """What a step learns: named losses and their sum. A lesson is what the objective asks for."""
 
-    def __call__(
-        self, network: nn.Module, batch: Batch, rng: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, Tensor]]: ...
+    def __call__(self, network: nn.Module, lesson: Any, rng: torch.Generator, /) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rivals:
+    """Networks that learn against the student: discriminators, or a fake score."""
+
+    networks: nn.ModuleDict
+    learning_rate: float
+    turns: int = 1  # steps of theirs before each of the student's
+
+    def __post_init__(self) -> None:
+        if self.turns < 1 or not 0 < self.learning_rate < 1:
+            raise ValueError(
+                f"turns >= 1 and 0 < learning_rate < 1 are needed, got {self.turns} "
+                f"and {self.learning_rate}"
+            )
+
+
+@runtime_checkable
+class Contest(Objective, Protocol):
+    """An objective with rivals, and what they learn; no gradient of it reaches the student."""
+
+    @property
+    def rivals(self) -> Rivals | None:
+        """Who learns against the student; None: nobody."""
+        ...
+
+    def against(self, network: nn.Module, lesson: Any, rng: torch.Generator, /) -> Answer:
+        """The rivals' loss and its parts."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,67 +96,108 @@ class Progress:
 
 
 class Trainer:
-    """A network, its average and its optimiser; everything needed to go on after a kill."""
+    """A network, its average and its optimiser; everything needed to go on after a kill.
 
-    def __init__(self, network: nn.Module, config: TrainConfig, folder: Path) -> None:
-        self.config, self.folder = config, folder
-        # Channel norms permute to channels-last: in that memory format they move nothing.
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    The same share of the same step draws the same randomness wherever it is computed, so any
+    number of processes takes the steps of one, to rounding. A process alone leaves no trace.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: TrainConfig,
+        folder: Path,
+        rivals: Rivals | None = None,
+        on: Fleet | None = None,
+    ) -> None:
+        self.config, self.folder, self.rivals = config, folder, rivals
+        self.on = on or fleet()
+        # Channel norms permute to channels-last: in that memory format they move nothing. FSDP2
+        # shards no such weights.
+        if not self.on.sharded:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False).eval()
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(),
-            config.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=config.weight_decay,
-            fused=True,
+        if config.recompute:
+            recomputing(network)
+        rate, decay = config.learning_rate, config.weight_decay
+        self._student = Learner(network, self.on, rate, (0.9, 0.98), decay)
+        self._opponents = (
+            Learner(rivals.networks, self.on, rivals.learning_rate, (0.0, 0.99), 0.0)
+            if rivals
+            else None
         )
+        self._average = Average(self.average, self._student, self.on)
         self.step = 0
+        self.shares = config.shares
+        self._sums: dict[str, float] = {}  # of the losses since the last report
+        self._set_shares(max(config.shares, self.on.world * self.on.accumulate))
+
+    def _set_shares(self, shares: int) -> None:
+        """Cut every batch into this many parts, as many for each process."""
+        batch, world = self.config.batch, self.on.world
+        if shares % world:
+            raise RequestError(
+                f"a batch is cut into {shares} shares here, which {world} processes cannot "
+                f"divide; launch a number of processes that divides {shares}."
+            )
+        if batch % shares:
+            raise RequestError(
+                f"a batch of {batch} cannot be cut into {shares} equal shares ({world} processes "
+                f"with {shares // world} each); choose a batch that {shares} divides."
+            )
+        self.shares = shares
+
+    # --- the checkpoint --------------------------------------------------------------------
 
     @property
     def checkpoint(self) -> Path:
         """Where an interrupted run goes on from."""
-        return self.folder / "checkpoint.safetensors"
+        return self.folder / (INDEX if self.on.sharded else WHOLE)
 
     def save(self) -> None:
-        """Network, average, moments and step, whole or not at all."""
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            state = self.optimizer.state[parameter]
-            tensors |= {f"moments.{name}.{k}": v for k, v in state.items()}
-        tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
-        about = {"step": str(self.step), "config": json.dumps(asdict(self.config))}
-        write_bytes(self.checkpoint, save(tensors, about))
+        """Networks, average, moments and step, whole or not at all."""
+        tensors = self._student.tensors("network", "moments")
+        tensors |= {f"average.{k}": v for k, v in self._average.state().items()}
+        if self._opponents:
+            tensors |= self._opponents.tensors("rivals", "rival_moments")
+        about = {
+            "step": str(self.step),
+            "config": json.dumps(asdict(self.config)),
+            "shares": str(self.shares),
+            "sums": json.dumps(self._sums),
+        }
+        if self.on.scaler is not None:
+            about["scaler"] = json.dumps(self.on.scaler.state_dict())
+        write(self.folder, tensors, about, self.on)
 
     def resume(self) -> bool:
-        """Go on from the checkpoint, if there is one."""
-        if not self.checkpoint.exists():
-            return False
-        from safetensors import SafetensorError, safe_open
+        """Go on from the checkpoint, if there is one.
 
-        try:
-            tensors = load_file(self.checkpoint)
-            with safe_open(self.checkpoint, "pt") as file:
-                self.step = int(file.metadata()["step"])
-            self.network.load_state_dict(_under(tensors, "network."))
-            self.average.load_state_dict(_under(tensors, "average."))
-            self._recall(tensors)
-        except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            raise DamagedError(
-                f"{self.checkpoint}: cannot go on from it ({error}); remove it to begin again."
-            ) from error
+        Raises:
+            DamagedError: it is not whole, or of another network.
+            RequestError: its shares are not to be divided among the processes there are.
+        """
+        if not begun(self.folder):
+            return False
+        found = Checkpoint(self.folder, self.on)
+        found.restore(self._restore)
+        self._set_shares(int(found.about.get("shares", "1")))
         return True
 
-    def _recall(self, tensors: Mapping[str, Tensor]) -> None:
-        """The optimiser's moments. A parameter that no step has reached has none, as it had."""
-        known = _under(tensors, "moments.")
-        for name, parameter in self.network.named_parameters():
-            moments = _under(known, f"{name}.")
-            if moments and sorted(moments) != MOMENTS:
-                raise KeyError(f"of the moments of {name} there are {sorted(moments)}")
-            self.optimizer.state[parameter] = {k: _like(parameter, v) for k, v in moments.items()}
-        if self.step and not known:
-            raise KeyError("no moments")
+    def _restore(self, found: Checkpoint) -> None:
+        """Everything that `save` wrote, in its place."""
+        self.step = int(found.about["step"])
+        self._sums = dict(json.loads(found.about.get("sums", "{}")))
+        stepped = self.step > 0
+        self._student.restore(found, "network", "moments", stepped=stepped)
+        fill(found, "average", self._average.state(), self.on)
+        if self._opponents:
+            self._opponents.restore(found, "rivals", "rival_moments", stepped=stepped)
+        if self.on.scaler is not None and "scaler" in found.about:
+            self.on.scaler.load_state_dict(json.loads(found.about["scaler"]))
+
+    # --- a step ----------------------------------------------------------------------------
 
     def rate(self) -> float:
         """Linear warm-up, then a cosine down to the floor."""
@@ -134,92 +207,190 @@ class Trainer:
         cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, seen / c.clips))
         return c.learning_rate * warm * (c.floor + (1 - c.floor) * cosine)
 
-    def learn(self, objective: Objective, batch: Batch, rng: torch.Generator) -> dict[str, float]:
-        """One step: losses, gradients, weights, average."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
-        loss, parts = objective(self.network, batch, rng)
-        self._must_be_finite("loss", loss)
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
-        self._must_be_finite("gradient's norm", norm)
-        self.optimizer.step()
-        self.step += 1
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for kept, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                kept.lerp_(new, 1 - decay)
-        return {"loss": loss.item()} | {name: part.item() for name, part in parts.items()}
+    def learn(
+        self, objective: Objective, draw: Draw, asked: tuple[bool, ...] = ()
+    ) -> tuple[dict[str, float], tuple[bool, ...]]:
+        """One step: the rivals' turns, then losses, gradients, weights, average.
 
-    def _must_be_finite(self, what: str, value: Tensor) -> None:
+        Args:
+            asked: what this process would like to be done; the main process decides for all.
+
+        Returns:
+            The losses by name, and what is to be done.
+        """
+        named: dict[str, float] = {}
+        if self.rivals and self._opponents and isinstance(objective, Contest):
+            against = self._beside(self._student, objective.against)
+            for turn in range(1, self.rivals.turns + 1):
+                named, _ = self._turn(self._opponents, against, draw, turn)
+            named["rivals"] = named.pop("loss")
+        for group in self._student.optimizer.param_groups:
+            group["lr"] = self.rate()
+        with self._still():
+            question = self._beside(self._opponents, objective)
+            found, decided = self._turn(self._student, question, draw, 0, asked)
+        self.step += 1
+        self._average.follow(min(self.config.ema, (1 + self.step) / (10 + self.step)))
+        return found | named, decided
+
+    def _beside(self, other: Learner | None, asked: Question) -> Question:
+        """A question about the student; the other's shards come together in its forward pass."""
+
+        def about(_: nn.Module, lesson: Any, rng: torch.Generator) -> Answer:
+            return asked(self.network, lesson, rng)
+
+        def within(_: nn.Module, lesson: Any, rng: torch.Generator) -> Answer:
+            assert other is not None
+            found: Answer = other.module(about, lesson, rng)
+            return found
+
+        return within if other and self.on.sharded else about
+
+    @contextmanager
+    def _still(self) -> Generator[None]:
+        """While the student learns, its rivals do not, nor are their gradients computed."""
+        networks = self.rivals.networks if self.rivals and not self.on.sharded else None
+        if networks is not None:
+            networks.requires_grad_(False)
+        yield
+        if networks is not None:
+            networks.requires_grad_(True)
+
+    def _turn(
+        self,
+        learner: Learner,
+        question: Question,
+        draw: Draw,
+        turn: int,
+        asked: tuple[bool, ...] = (),
+    ) -> tuple[dict[str, float], tuple[bool, ...]]:
+        """Losses and gradients of every share, then one step of an optimiser."""
+        c, on = self.config, self.on
+        mine = share(self.shares, on.rank, on.world)
+        learner.optimizer.zero_grad()
+        rows: list[tuple[list[str], Tensor]] = []
+        for at in mine:
+            rng = generator(c.seed, self.step, at, turn)
+            torch.manual_seed(rng.initial_seed())  # of what draws without being handed a generator
+            lesson = placed(draw(c.batch // self.shares, rng), on.device)
+            with on.unsynced(learner.module) if at != mine[-1] else nullcontext():
+                with on.answering():
+                    loss, parts = learner.module(question, lesson, rng)
+                learner.backward(loss / len(mine))
+            told = {"loss": loss, **parts}
+            rows.append((list(told), torch.stack([one.detach().float() for one in told.values()])))
+        norm = learner.clipped(c.clip_norm).item()
+        losses = summed(dict(zip(names, row.tolist(), strict=True)) for names, row in rows)
+        every = on.told({"losses": losses, "asked": asked})
+        losses = summed(one["losses"] for one in every)
+        losses = {name: value / self.shares for name, value in losses.items()}
+        self._must_be_finite(losses, norm, turn)
+        learner.advance()
+        return losses, tuple(every[0]["asked"])
+
+    def _must_be_finite(self, losses: Mapping[str, float], norm: float, turn: int) -> None:
         """Stop before anything that is not a number reaches weights or checkpoint."""
-        if not torch.isfinite(value):
-            raise RequestError(
-                f"step {self.step}: the {what} is {value.item()}; lower the learning rate. "
-                f"The last good state is in {self.checkpoint}."
-            )
+        wrong = [name for name, value in losses.items() if not math.isfinite(value)]
+        if not wrong and (math.isfinite(norm) or self.on.scaler):  # fp16 skips such steps
+            return
+        # The sum is wrong wherever a part is: the part says where.
+        name = next((one for one in wrong if one != "loss"), "loss" if wrong else "")
+        what = f"loss {name!r} is {losses[name]}" if name else f"gradient's norm is {norm}"
+        raise RequestError(
+            f"step {self.step}: the {what}{' of the rivals' if turn else ''}; lower the learning "
+            "rate, or the weight of that loss, and run the same command again. "
+            f"The last good state is in {self.checkpoint}."
+        )
+
+    # --- the run ---------------------------------------------------------------------------
 
     def run(
         self,
         objective: Objective,
-        draw: Callable[[int, torch.Generator], Batch],
+        draw: Draw,
         report: Callable[[Progress], None] = lambda progress: None,
         tick: Callable[[int], None] = lambda step: None,
+        look: Callable[[nn.Module, int], None] = lambda average, step: None,
+        look_seconds: float = math.inf,
     ) -> None:
-        """Every step that is left. Batch and noise of a step depend on (seed, step) alone.
+        """Every step that is left. Lesson and noise of a step depend on (seed, step) alone.
+
+        Only the main process reports, ticks and looks.
 
         Args:
-            report: told of every `log_steps` steps.
+            report: told of every `log_steps` steps, once, however often the run is resumed.
             tick: told of every step; a KeyboardInterrupt that it raises finds all of it saved.
+            look: shown the average now and then, as it is after a step.
+            look_seconds: how long the average is not looked at.
         """
         c = self.config
+        assert self.rivals is (objective.rivals if isinstance(objective, Contest) else None)
         self.folder.mkdir(parents=True, exist_ok=True)
-        saved = logged = time.monotonic()
-        sums: dict[str, float] = {}
-        since = self.step
+        if not begun(self.folder):
+            self.save()  # a state to go back to
+        log = Log(self.folder / "log.jsonl")
+        saved = looked = logged = time.monotonic()
+        begun_at, stop = self.step, False
         while self.step < c.steps:
-            rng = generator(c.seed, self.step)
-            losses = self.learn(objective, draw(c.batch, rng), rng)
-            sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
             now = time.monotonic()
-            if self.step - since >= c.log_steps or self.step == c.steps:
-                count = self.step - since
-                means = {name: value / count for name, value in sums.items()}
-                speed = count * c.batch / (now - logged)
-                progress = Progress(
-                    step=self.step,
-                    steps=c.steps,
-                    clips=self.step * c.batch,
-                    losses=means,
-                    clips_per_second=speed,
-                )
-                self._log(progress)
-                report(progress)
-                sums, since, logged = {}, self.step, now
-            if now - saved > c.save_seconds:
+            asked = (now - saved > c.save_seconds, now - looked > look_seconds, stop)
+            losses, (saving, looking, stopping) = self.learn(objective, draw, asked)
+            self._sums = summed((self._sums, losses))
+            if self.step % c.log_steps == 0 or self.step == c.steps:
+                now = time.monotonic()
+                progress = self._progress((self.step - begun_at) * c.batch / (now - logged))
+                self._sums, begun_at, logged = {}, self.step, now
+                if self.on.rank == 0 and log.write(asdict(progress)):
+                    report(progress)
+            if saving or stopping:
                 self.save()
-                saved = now
-            try:
-                tick(self.step)
-            except KeyboardInterrupt:
-                self.save()
-                raise
+                saved = time.monotonic()
+            if looking:
+                self._look(look)
+                looked = time.monotonic()
+            if stopping:
+                raise KeyboardInterrupt
+            if self.on.rank == 0:
+                stop = self._ticked(tick)
         self.save()
+        self._average.whole()
+        if look_seconds < math.inf:
+            self._look(look)
 
-    def _log(self, progress: Progress) -> None:
-        """One JSON line a report."""
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(asdict(progress), sort_keys=True) + "\n")
+    def _ticked(self, tick: Callable[[int], None]) -> bool:
+        """Whether the run is to stop after a step more, which all processes then know."""
+        try:
+            tick(self.step)
+        except KeyboardInterrupt:
+            if self.on.world > 1:
+                return True
+            self.save()
+            raise
+        return False
+
+    def _progress(self, speed: float) -> Progress:
+        """The mean losses since the last report."""
+        c = self.config
+        count = self.step % c.log_steps or c.log_steps
+        return Progress(
+            step=self.step,
+            steps=c.steps,
+            clips=self.step * c.batch,
+            losses={name: value / count for name, value in self._sums.items()},
+            clips_per_second=speed,
+        )
+
+    def _look(self, look: Callable[[nn.Module, int], None]) -> None:
+        average = self._average.whole()
+        if self.on.rank == 0:
+            with torch.no_grad():
+                look(average, self.step)
 
 
-def _like(parameter: Tensor, value: Tensor) -> Tensor:
-    """A moment in its parameter's memory layout: the fused optimiser walks both as raw memory."""
-    if value.shape != parameter.shape:
-        return value.clone()  # the step count
-    return torch.empty_like(parameter, requires_grad=False).copy_(value)
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The entries below a prefix, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+def summed(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """By name; a row without a name adds nothing to it."""
+    found: dict[str, float] = {}
+    for row in rows:
+        for name, value in row.items():
+            found[name] = found.get(name, 0.0) + value
+    return found

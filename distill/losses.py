@@ -60,9 +60,10 @@ def affine_loss(affine_NK6: Tensor, batch: Batch, weight_NHW: Tensor) -> Tensor:
     """
     n, k, _ = affine_NK6.shape
     side = weight_NHW.shape[-1]
-    is_part = batch.part_NHW[:, None] == torch.arange(k, dtype=torch.uint8)[:, None, None]
+    names_K = torch.arange(k).to(batch.part_NHW)
+    is_part = batch.part_NHW[:, None] == names_K[:, None, None]
     shares = (is_part * weight_NHW[:, None]).reshape(n, k, side * side)
-    places = grid(side).reshape(3, side * side)
+    places = grid(side).to(shares).reshape(3, side * side)
     pairs = (places[:, None] * places[None]).reshape(9, side * side)
     moments = torch.matmul(shares, pairs.T).reshape(n, k, 1, 3, 3)
     apart = (affine_NK6 - batch.affine_NK6).reshape(n, k, 2, 1, 3)
@@ -85,12 +86,17 @@ def composition_losses(fields: Fields, batch: Batch, t_B: Tensor) -> dict[str, T
     Motions learn from their labels alone. While masks are still wrong, frames look better if an
     arm stays where it is, and what words had learnt of arms was lost again (measured: mean squared
     error of the motions 0.0003 after the rehearsal, 0.05 after 12 000 clips of all losses).
+    Of a clip without labels (Batch.truth_B) only clip, sharp and dense count, and there frames are
+    all that motions can learn from.
     """
     side, frames = batch.sticker_BCHW.shape[-1], batch.frames
-    still = replace(fields, affine_NK6=fields.affine_NK6.detach())
+    affine = fields.affine_NK6.detach()
+    if batch.truth_B is not None:
+        affine = torch.where(batch.known_N11 > 0, affine, fields.affine_NK6)
+    still = replace(fields, affine_NK6=affine)
     flow = total_flow(still, side)
     composed = compose(batch.sticker_BCHW, still, frames, flow)
-    near, true_flow = batch.near_NHW, batch.flow_N2HW
+    near, true_flow = batch.taught_NHW, batch.flow_N2HW
     logits = bounded(fields.parts_NKHW)
     visible = batch.visible_NHW(true_flow)
     hidden = 1 - visible
@@ -105,7 +111,7 @@ def composition_losses(fields: Fields, batch: Batch, t_B: Tensor) -> dict[str, T
             F.cross_entropy(logits, batch.part_NHW.long(), reduction="none"), near, batch.clips
         ),
         "gate": weighted(gate, near * (1 + 3 * hidden), batch.clips),
-        "paint": weighted(paint, hidden + 0.02, batch.clips),
+        "paint": weighted(paint, (hidden + 0.02) * batch.known_N11, batch.clips),
         "dense": fields.dense_N2HW.abs().mean(),
     }
 

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from minuet.distill.augment import Augment, Mirror, augmented
 from minuet.distill.batch import Batch
 from minuet.distill.losses import Weights, composition_losses, total, weighted
-from minuet.distill.path import draw_levels, noised
+from minuet.distill.path import draw_among, draw_levels, noised, standard
+from minuet.distill.predict import in_bfloat16
 from minuet.models.anatomy import anatomy_losses
 from minuet.models.compose import Fields, bounded
 from minuet.models.denoiser import Context, Denoiser
@@ -22,7 +23,7 @@ def answer(
     network: Denoiser, noisy_BTCHW: Tensor, t_B: Tensor, batch: Batch, *, bfloat16: bool
 ) -> tuple[Fields, Context]:
     """The network's answer in float32; inside, bfloat16 where that is faster."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+    with in_bfloat16(bfloat16, noisy_BTCHW):
         context = network.encode(batch.sticker_BCHW, batch.tokens_BL)
         fields = network.fields(noisy_BTCHW, t_B, batch.sticker_BCHW, context)
     return fields.float(), context
@@ -40,7 +41,7 @@ def sticker_losses(context: Context, batch: Batch) -> dict[str, Tensor]:
         first = slice(None, None, batch.frames)
         logits, part = bounded(context.found_BKHW.float()), batch.part_NHW[first].long()
         error = F.cross_entropy(logits, part, reduction="none")
-        losses["found"] = weighted(error, batch.near_NHW[first], batch.clips)
+        losses["found"] = weighted(error, batch.taught_NHW[first], batch.clips)
     if context.anatomy is not None and batch.anatomy_BV.shape[1]:
         losses |= anatomy_losses(context.anatomy, batch.anatomy_BV)
     return losses
@@ -62,12 +63,13 @@ class FlowMatching:
         assert isinstance(network, Denoiser)
         batch = augmented(batch, self.augment, self.mirror, rng)
         clean = batch.clip_BTCHW
-        t_B = draw_levels(batch.clips, rng) if not self.levels else self._chosen(batch.clips, rng)
-        noisy = noised(clean, torch.randn(clean.shape, generator=rng), t_B)
+        t_B = (
+            draw_among(self.levels, len(clean), rng)
+            if self.levels
+            else draw_levels(len(clean), rng)
+        )
+        t_B = t_B.to(clean)
+        noisy = noised(clean, standard(clean, rng), t_B)
         fields, context = answer(network, noisy, t_B, batch, bfloat16=self.bfloat16)
         losses = all_losses(fields, context, batch, t_B)
         return total(losses, self.weights), losses
-
-    def _chosen(self, clips: int, rng: torch.Generator) -> Tensor:
-        """The student's own levels."""
-        return torch.tensor(self.levels)[torch.randint(len(self.levels), (clips,), generator=rng)]

@@ -8,8 +8,9 @@ schedule is asked at its own point with that ratio (diffusion.py).
 # Shapes: B clips, then any; a condition's tensors all begin with B.
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -36,20 +37,34 @@ class Lesson(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """The smallest lesson."""
+
+    x0: Tensor
+    condition: Condition
+
+
 class Composed(nn.Module):
     """A sticker denoiser as a predictor: fields composed over the sticker it is given."""
 
-    def __init__(self, network: Denoiser) -> None:
+    def __init__(self, network: Denoiser, *, fast: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.fast = network, fast  # fast: bfloat16 inside
 
     def forward(self, noisy_BTCHW: Tensor, t_B: Tensor, condition: Condition) -> Tensor:
-        """The clean clip in [-1, 1] (B, T, C, H, W); conditions: sticker and tokens."""
+        """The clean clip in [-1, 1] (B, T, C, H, W); conditions: sticker, tokens, maybe scales."""
         sticker = condition["sticker"]
-        context = self.network.encode(sticker, condition["tokens"])
-        fields = self.network.fields(noisy_BTCHW, t_B, sticker, context).float()
+        with in_bfloat16(self.fast, noisy_BTCHW):
+            context = self.network.encode(sticker, condition["tokens"], condition.get("scales"))
+            fields = self.network.fields(noisy_BTCHW, t_B, sticker, context).float()
         frames = noisy_BTCHW.shape[1]
         return compose(sticker, fields, frames).reshape(noisy_BTCHW.shape) * 2 - 1
+
+
+def in_bfloat16(wanted: bool, like: Tensor) -> AbstractContextManager[Any]:
+    """Where bfloat16 is wanted, autocast to it on a tensor's device; else the precision stays."""
+    return torch.autocast(like.device.type, torch.bfloat16) if wanted else nullcontext()
 
 
 def untold(condition: Condition, *names: str) -> dict[str, Tensor]:
@@ -72,7 +87,7 @@ class Guided:
     """
 
     predictor: Predictor
-    scales: Mapping[str, float]
+    scales: Mapping[str, float | Tensor]  # one for all clips, or for each, shaped to multiply
 
     def __call__(self, noisy: Tensor, t_B: Tensor, condition: Condition) -> Tensor:
         """The guided clean estimate."""

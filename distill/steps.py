@@ -12,7 +12,7 @@ from minuet.distill.augment import Augment, Mirror, augmented
 from minuet.distill.batch import Batch
 from minuet.distill.losses import Weights, total
 from minuet.distill.objectives import all_losses, answer
-from minuet.distill.path import noise, noised
+from minuet.distill.path import draw_among, noise, noised, standard
 from minuet.models.denoiser import Denoiser
 
 
@@ -41,10 +41,9 @@ class StepDistillation:
         if not paired:
             batch = augmented(batch, self.augment, self.mirror, rng)
         clean = batch.clip_BTCHW
-        fresh = torch.randn(clean.shape, generator=rng)
-        start = self._noise(batch) if paired else fresh
-        chosen = torch.randint(len(self.levels) - 1, (batch.clips,), generator=rng)
-        t_B = torch.tensor(self.levels)[chosen]
+        fresh = standard(clean, rng)
+        start = self._noise(batch).to(clean) if paired else fresh
+        t_B = draw_among(self.levels[:-1], batch.clips, rng).to(clean)
         noisy = noised(clean, start, t_B)
         fields, context = answer(network, noisy, t_B, batch, bfloat16=self.bfloat16)
         losses = all_losses(fields, context, batch, t_B)
@@ -53,4 +52,4 @@ class StepDistillation:
     def _noise(self, batch: Batch) -> Tensor:
         """The noise that each kept clip's teacher began with."""
         shape = tuple(batch.clip_BTCHW.shape[1:])
-        return torch.stack([noise(self.seed, int(n), shape) for n in batch.noise_B])
+        return torch.stack([noise(self.seed, n, shape) for n in batch.noise_B.tolist()])

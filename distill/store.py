@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.files import write_bytes
+from minuet.contracts.tensors import to_safetensors
 from minuet.distill.batch import Batch, batch_from_arrays
 
 SHARD = 256
 KEYS = ("frames", "part", "mask", "affine", "tokens", "noise", "anatomy")
 OF_FRAMES = KEYS[:4]
+TRUTH = "truth"  # whether part and affine are known; shards without it know them all
 NOT_KNOWN = np.zeros(0, np.float32)
 
 
@@ -38,6 +39,7 @@ class Known:
     noise: int = -1  # the clip number its noise was drawn for; -1: none
     source: str = "world"
     scores: Mapping[str, float] | None = None
+    truth: bool = True  # whether part and affine are known, or only fill their place
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -57,23 +59,43 @@ def write_shard(path: Path, clips: Iterable[Known], note: Mapping[str, Any]) -> 
         "noise": np.array([row.noise for row in rows], np.int64),
         "anatomy": np.stack([row.anatomy_V for row in rows]).astype(np.float32),
     }
+    if not all(row.truth for row in rows):
+        arrays[TRUTH] = np.array([row.truth for row in rows], np.uint8)
     about = {
         "captions": json.dumps([row.captions for row in rows]),
         "sources": json.dumps([row.source for row in rows]),
         "scores": json.dumps([dict(row.scores or {}) for row in rows], sort_keys=True),
         "note": json.dumps(dict(note), sort_keys=True),
     }
-    write_bytes(path, _canonical(save(arrays, about)))
+    write_bytes(path, to_safetensors(arrays, about))
 
 
-def _canonical(data: bytes) -> bytes:
-    """The same safetensors file with its notes in order, which the library leaves to chance."""
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+def read_shard(path: Path) -> list[Known]:
+    """The clips of a shard, as they were written.
+
+    Raises:
+        DamagedError: it is not readable.
+    """
+    file, count = _opened(path)
+    rows = {key: file.get_tensor(key).numpy() for key in KEYS}
+    truth = file.get_tensor(TRUTH).numpy() if TRUTH in file.keys() else np.ones(count)
+    about = {name: json.loads(file.metadata()[name]) for name in ("captions", "sources", "scores")}
+    return [
+        Known(
+            frames_THWC=rows["frames"][at],
+            part_THW=rows["part"][at],
+            mask_THW=rows["mask"][at].astype(bool),
+            affine_TK23=rows["affine"][at],
+            captions=tuple(about["captions"][at]),
+            tokens_VL=rows["tokens"][at],
+            anatomy_V=rows["anatomy"][at],
+            noise=int(rows["noise"][at]),
+            source=about["sources"][at],
+            scores=about["scores"][at] or None,
+            truth=bool(truth[at]),
+        )
+        for at in range(count)
+    ]
 
 
 def fill(
@@ -100,7 +122,8 @@ def _opened(path: Path) -> tuple[Any, int]:
     """An open shard and how many clips are in it: as many in each of its arrays."""
     try:
         file = safe_open(path, "pt")
-        counts = {key: int(file.get_slice(key).get_shape()[0]) for key in KEYS}
+        keys = [*KEYS, TRUTH] if TRUTH in file.keys() else KEYS
+        counts = {key: int(file.get_slice(key).get_shape()[0]) for key in keys}
     except (SafetensorError, OSError, IndexError) as error:
         raise DamagedError(f"{path}: damaged ({error}); remove it and rerun.") from error
     if len(set(counts.values())) > 1:
@@ -163,7 +186,16 @@ class ClipStore:
         tokens = joined.pop("tokens")
         chosen = (wording * tokens.shape[1]).long().clamp(max=tokens.shape[1] - 1)
         joined["tokens"] = tokens[torch.arange(len(indices)), chosen]
-        return batch_from_arrays(**joined)
+        return batch_from_arrays(**joined, truth=self._truth(indices))
+
+    def _truth(self, indices: list[int]) -> torch.Tensor | None:
+        """Which of these clips have known parts and motions; None: all."""
+        known = []
+        for index in indices:
+            file, row = self._rows[index]
+            has = TRUTH in self._files[file].keys()
+            known.append(not has or bool(self._files[file].get_slice(TRUTH)[row]))
+        return None if all(known) else torch.tensor(known)
 
     def draw(
         self,

@@ -11,6 +11,7 @@ from minuet.distill.augment import Augment, Mirror, augmented
 from minuet.distill.losses import Weights, total
 from minuet.distill.objectives import sticker_losses
 from minuet.distill.path import generator
+from minuet.distill.predict import in_bfloat16
 from minuet.distill.store import ClipStore
 from minuet.models.denoiser import Denoiser
 
@@ -42,7 +43,7 @@ def study(
             group["lr"] = RATE * min(1.0, (step + 1) / WARMUP) * (1 - step / steps)
         rng = generator(seed, 2, step)
         batch = augmented(store.draw(BATCH, rng, frames=1), augment, mirror, rng)
-        with torch.autocast("cpu", torch.bfloat16):
+        with in_bfloat16(True, batch.clean_NCHW):
             context = network.encode(batch.sticker_BCHW, batch.tokens_BL)
         losses = sticker_losses(context, batch)
         optimizer.zero_grad()

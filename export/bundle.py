@@ -21,7 +21,7 @@ from minuet.contracts.files import (
     write_bytes,
     write_json,
 )
-from minuet.contracts.tensors import Array, Arrays, Signature, TensorSpec
+from minuet.contracts.tensors import Array, Arrays, Signature, TensorSpec, to_safetensors
 from minuet.export.files import file_entry
 
 MANIFEST = "manifest.json"
@@ -49,14 +49,10 @@ def write_golden(bundle: Path, cases: Iterable[Golden]) -> None:
     What shrinks to less than half is stored as its zlib stream, a vector of bytes: two cases of
     512 px are 25 MiB plain and below 1 MiB so.
     """
-    from safetensors.numpy import save
-
     for case in cases:
         tensors = {f"input.{name}": value for name, value in case.inputs.items()}
         tensors |= {f"output.{name}": value for name, value in case.outputs.items()}
-        data = save(
-            {name: _shrunk(np.asarray(value, order="C")) for name, value in tensors.items()}
-        )
+        data = to_safetensors({name: _shrunk(value) for name, value in tensors.items()})
         write_bytes(bundle / _golden_folder(case.program) / f"{case.name}.safetensors", data)
 
 

@@ -22,6 +22,7 @@ VERBS = {
         "a caption becomes a moving sticker",
     ),
     "distill": ("minuet.commands.distill:distill", "teachers become a small, few-step student"),
+    "curate": ("minuet.commands.curate:curate", "people choose what the student learns from"),
     "quantize": (
         "minuet.commands.quantize:quantize",
         "a program becomes a quantized one",

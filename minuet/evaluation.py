@@ -14,7 +14,7 @@ from minuet.benchmarks.quality import Frames, Future, Judge, Reference, Row, sco
 from minuet.benchmarks.stats import Interval
 from minuet.distill.batch import Batch, batch_from_arrays
 from minuet.distill.ensemble import shrunk
-from minuet.distill.path import noise
+from minuet.distill.path import generator, noise
 from minuet.distill.sample import sample
 from minuet.models.compose import (
     LOGIT_BOUND,
@@ -42,14 +42,16 @@ class Asked:
     subject: Subject
 
 
-def held_out(count: int, side: int = SHOWN) -> Iterator[Asked]:
-    """Stickers of character x motion pairs that no training ever drew.
+def held_out(
+    count: int, side: int = SHOWN, *, seed: int = SEED, split: str = "test"
+) -> Iterator[Asked]:
+    """Stickers of character x motion pairs that no training ever drew, unless told otherwise.
 
     The caption leaves nothing of the movement open, as `minuet animate` writes it, so that one
     future is right.
     """
     for index in range(count):
-        spec = world.sample(SEED, index, "test")
+        spec = world.sample(seed, index, split)
         yield Asked(spec=spec, caption=captions.explicit(spec), subject=_subject(spec, index, side))
 
 
@@ -91,15 +93,22 @@ def seen_before(truth: world.Truth) -> NDArray[np.bool_]:
     return np.asarray(inside & same & truth.mask_THW[0][y, x])
 
 
-def animated(student: Student, asked: Sequence[Asked]) -> list[Frames]:
-    """The clips a network makes, by its own sampler, at the asked stickers' size."""
+def animated(student: Student, asked: Sequence[Asked], *, renoise: bool = False) -> list[Frames]:
+    """The clips a network makes, by its own sampler, at the asked stickers' size.
+
+    Args:
+        renoise: noise each estimate anew in the place of Euler steps.
+    """
     made: list[Frames] = []
     for first in range(0, len(asked), CHUNK):
-        made += _chunk(student, asked[first : first + CHUNK], first)
+        fresh = generator(SEED, 1, first) if renoise else None
+        made += _chunk(student, asked[first : first + CHUNK], first, fresh)
     return made
 
 
-def _chunk(student: Student, asked: Sequence[Asked], first: int) -> list[Frames]:
+def _chunk(
+    student: Student, asked: Sequence[Asked], first: int, fresh: torch.Generator | None
+) -> list[Frames]:
     config = student.network.config
     stills = [one.subject.frames_THWC[0] for one in asked]
     tokens = torch.from_numpy(np.stack([captions.encode(one.caption) for one in asked]))
@@ -111,6 +120,8 @@ def _chunk(student: Student, asked: Sequence[Asked], first: int) -> list[Frames]
         torch.stack([noise(SEED, first + at, shape) for at in range(len(asked))]),
         student.sampler.levels,
         guidance=student.sampler.guidance,
+        scales=student.sampler.scales,
+        fresh=fresh,
         bfloat16=False,
     )
     return _shown(fields, stills)
@@ -189,8 +200,9 @@ def gigaflops(student: Student) -> float:
     sticker = torch.zeros(1, config.channels, config.side, config.side)
     tokens = torch.zeros(1, config.tokens, dtype=torch.int32)
     noisy = torch.zeros(1, config.frames, config.channels, config.side, config.side)
+    scales = torch.tensor([student.sampler.scales])
     with FlopCounterMode(display=False) as encoding:
-        context = student.network.encode(sticker, tokens)
+        context = student.network.encode(sticker, tokens, scales)
     with FlopCounterMode(display=False) as stepping:
         student.network.fields(noisy, torch.ones(1), sticker, context)
     passes = student.sampler.evaluations // student.sampler.steps

@@ -3,41 +3,42 @@
 Each stage leaves its result in the run's folder and is skipped when it is there, so an
 interrupted run goes on where it was:
 
-    world/  base/  teachers/<name>/  kept/  drafts/<name>/  student/  steps/
+    world/  base/  teachers/<name>/  candidates/  kept/  drafts/<name>/  student/
+    shrunk/  factorized/  steps/  tuned/
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import nn
 
-from minuet import shipped, worlds
-from minuet.contracts.errors import DamagedError, RequestError
-from minuet.contracts.files import contained, make_folder, read_json, write_json
+from minuet import worlds
+from minuet.casting import Casting
+from minuet.checks import check_recipe, start, weights_of
+from minuet.contracts.errors import RequestError
+from minuet.contracts.files import make_folder, read_json, write_json
 from minuet.contracts.recipe import Recipe, Stage, Taste
 from minuet.distill.augment import Augment
-from minuet.distill.batch import Batch
-from minuet.distill.curate import Judge, Verdict, best, judged, scored
-from minuet.distill.ensemble import Candidate, Request, candidates, shrunk
-from minuet.distill.loop import Progress, TrainConfig, Trainer
-from minuet.distill.losses import Weights
+from minuet.distill.checkpoint import begun
+from minuet.distill.curate import Judge
+from minuet.distill.loop import Draw, Objective, Progress, TrainConfig, Trainer
 from minuet.distill.objectives import FlowMatching
 from minuet.distill.path import generator, levels
 from minuet.distill.rehearse import rehearse
-from minuet.distill.steps import StepDistillation
-from minuet.distill.store import ClipStore, write_shard
+from minuet.distill.scale import fleet, share
+from minuet.distill.store import ClipStore
 from minuet.distill.study import study
-from minuet.distill.teacher import NetworkTeacher
-from minuet.models.denoiser import SIZES, Denoiser
+from minuet.distill.teacher import Films, NetworkTeacher
+from minuet.finishing import Finish
+from minuet.methods import Average, rivals_of
+from minuet.models.config import SIZES
+from minuet.models.denoiser import Denoiser
 from minuet.models.student import Sampler, Student, load_student, save_student
 from minuet.stickers import captions, world
-
-SHIPPED = "shipped:"  # begins the name of weights that come with the package
-ASK_SEED = 1_000  # requests to the teachers are drawn from another seed than their lessons
-CHUNK = 12  # requests animated together
+from minuet.watching import Watch
 
 Tell = Callable[[str, int, int, str], None]  # stage, done, total, note
 
@@ -52,9 +53,9 @@ class _Bar:
     note: str = ""
 
     def report(self, progress: Progress) -> None:
-        losses = progress.losses
-        speed = f"{progress.clips_per_second:.1f} clips/s"
-        self.note = f"loss {losses['loss']:.3f}, flow {losses['flow']:.3f}, {speed}"
+        told = {name: progress.losses[name] for name in ("loss", "flow") if name in progress.losses}
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in told.items())
+        self.note = f"{losses}, {progress.clips_per_second:.1f} clips/s"
 
     def tick(self, step: int) -> None:
         self.tell(self.name, step, self.steps, self.note)
@@ -63,9 +64,12 @@ class _Bar:
 class Pipeline:
     """One recipe run in one folder."""
 
-    def __init__(self, recipe: Recipe, folder: Path, judge: Judge, tell: Tell) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: Path, judge: Judge, tell: Tell, watch: Watch | None = None
+    ) -> None:
         self.recipe, self.folder, self.judge, self.tell = recipe, folder, judge, tell
-        check_stages(recipe)
+        self.watch, self.fleet = watch or Watch(), fleet()
+        check_recipe(recipe)
         make_folder(folder)
         self._same_recipe()
 
@@ -79,18 +83,20 @@ class Pipeline:
             )
         write_json(path, _plain(asked))
 
-    def run(self) -> Path:
-        """Every stage; returns the student's folder."""
-        self.render()
+    def run(self) -> Path | None:
+        """Every stage; the student's folder, or None while the candidates wait for people."""
+        with self.fleet.first():
+            self.render()
         if self.recipe.base is not None:
             self.train("base", self.recipe.base)
         for name, stage in self.recipe.teachers.items():
             self.train(f"teachers/{name}", stage)
-        self.curate(self.ask())
+        if not self.cast():
+            return None
         for name, stage in self.recipe.drafts.items():
             self.train(f"drafts/{name}", stage)
         self.train("student", self.recipe.student)
-        return self.distil()
+        return Finish(self)()
 
     # --- the world -------------------------------------------------------------------------
 
@@ -112,15 +118,10 @@ class Pipeline:
         if (folder / "model" / "model.json").exists():
             return folder / "model"
         network = self.initial(stage, name)
-        store, mirror = self.lessons(), worlds.mirror()
-        objective = FlowMatching(
-            augment=_augment(stage.taste),
-            mirror=mirror,
-            weights=_weights(stage.taste, name),
-            levels=stage.levels,
-        )
+        store = self.lessons()
+        objective = self.task(stage)
         config = self._config(stage, name)
-        fresh = not (folder / "checkpoint.safetensors").exists()
+        fresh = not begun(folder)
         if fresh:
             self._prepare(network, store, stage, name)
         trainer = Trainer(network, config, folder)
@@ -129,18 +130,35 @@ class Pipeline:
         else:
             trainer.resume()
         odds, bar = self.odds(stage.taste), _Bar(self.tell, f"train {name}", config.steps)
-        trainer.run(
-            objective,
-            lambda size, rng: store.draw(size, rng, odds, stage.taste.wordings),
-            bar.report,
-            bar.tick,
-        )
         ensemble = self.recipe.ensemble
         sampler = Sampler(
             levels=tuple(levels(ensemble.steps, ensemble.shift)), guidance=ensemble.guidance
         )
-        self._save(trainer.average, sampler, folder / "model", name)
+        self.watch.run(
+            trainer,
+            objective,
+            lambda size, rng: store.draw(size, rng, odds, stage.taste.wordings),
+            sampler,
+            bar.report,
+            bar.tick,
+        )
+        self.save(trainer.average, sampler, folder / "model", name)
         return folder / "model"
+
+    def task(self, stage: Stage) -> FlowMatching:
+        """What a stage learns of the world."""
+        return FlowMatching(
+            augment=self.augment(stage.taste),
+            mirror=worlds.mirror(),
+            weights=weights_of(stage.taste),
+            levels=stage.levels,
+        )
+
+    @staticmethod
+    def augment(taste: Taste) -> Augment:
+        """How its lessons are varied."""
+        low, high = taste.scale
+        return Augment(recolour=taste.recolour, scale=(low, high), forget=taste.forget)
 
     def _prepare(self, network: Denoiser, store: ClipStore, stage: Stage, name: str) -> None:
         """What labels alone teach in minutes: words their motions, stickers at rest their parts."""
@@ -153,7 +171,7 @@ class Pipeline:
 
             rehearse(network, store, stage.rehearsal, seed, stage.taste.wordings, rehearsed)
         if stage.study:
-            augment, mirror = _augment(stage.taste), worlds.mirror()
+            augment, mirror = self.augment(stage.taste), worlds.mirror()
 
             def studied(step: int, losses: dict[str, float]) -> None:
                 note = ", ".join(f"{key} {value:.3f}" for key, value in losses.items())
@@ -163,7 +181,7 @@ class Pipeline:
 
     def initial(self, stage: Stage, name: str) -> Denoiser:
         """A network to begin from: new, an earlier stage's, or a student's on disk."""
-        torch.manual_seed(int(generator(self.recipe.seed, *name.encode()).initial_seed() % 2**31))
+        torch.manual_seed(self.seed(name))
         network = Denoiser(SIZES[stage.size])
         if stage.init:
             inner = self.folder / stage.init / "model"
@@ -182,201 +200,87 @@ class Pipeline:
             batch=stage.batch,
             learning_rate=stage.learning_rate,
             warmup_clips=stage.warmup_clips,
-            seed=int(generator(self.recipe.seed, *name.encode()).initial_seed() % 2**31),
+            seed=self.seed(name),
+            shares=stage.shares,
+            recompute=stage.recompute,
         )
 
-    def _save(self, network: Any, sampler: Sampler, folder: Path, name: str) -> None:
+    def seed(self, name: str) -> int:
+        """Of a stage."""
+        return int(generator(self.recipe.seed, *name.encode()).initial_seed() % 2**31)
+
+    def save(self, network: Any, sampler: Sampler, folder: Path, name: str) -> None:
         card = f"# {name}\n\nTrained by recipe `{self.recipe.name}`, seed {self.recipe.seed}.\n"
         student = Student(
             network=network, sampler=sampler, tokenizer=captions.tokenizer_json(), card=card
         )
-        save_student(student, folder)
+        with self.fleet.first():
+            if self.fleet.rank == 0:
+                save_student(student, folder)
 
     # --- the ensemble ----------------------------------------------------------------------
 
-    def teachers(self) -> list[NetworkTeacher]:
-        """The trained teachers, each with its sampler."""
-        found = []
+    def teachers(self, guidance: float = 0.0) -> dict[str, NetworkTeacher]:
+        """The trained teachers, each with its sampler; 0: with the guidance that it has."""
+        found = {}
         for name in self.recipe.teachers:
             teacher = load_student(self.folder / "teachers" / name / "model")
-            found.append(
-                NetworkTeacher(
-                    name=name,
-                    network=teacher.network,
-                    levels=teacher.sampler.levels,
-                    guidance=teacher.sampler.guidance,
-                )
+            found[name] = NetworkTeacher(
+                name=name,
+                network=teacher.network,
+                levels=teacher.sampler.levels,
+                guidance=guidance or teacher.sampler.guidance,
             )
         return found
 
-    def requests(self, numbers: Sequence[int]) -> list[Request]:
-        """Stickers and captions that no teacher was taught with."""
-        return [request_for(self.recipe.seed + ASK_SEED, number) for number in numbers]
+    def lent(self) -> list[Films]:
+        """Teachers that are folders of diffusers pipelines."""
+        from minuet.distill.pipelines import USUAL
+        from minuet.teaching import pipeline_teacher
 
-    def ask(self) -> Iterator[Candidate]:
-        """Every teacher's candidates, chunk by chunk."""
-        count = self.recipe.ensemble.stickers
-        if (self.folder / "kept" / "summary.json").exists():
-            return
-        teachers = self.teachers()
-        for first in range(0, count, CHUNK):
-            chunk = self.requests(range(first, min(first + CHUNK, count)))
-            yield from candidates(teachers, chunk, self.recipe.seed)
-            self.tell("teachers animate", min(first + CHUNK, count), count, "stickers")
+        return [
+            pipeline_teacher(name, Path(one.folder), one.arguments, told=one.told or USUAL)
+            for name, one in self.recipe.pipelines.items()
+        ]
 
-    def curate(self, answers: Iterator[Candidate]) -> None:
-        """Keep the best candidate of each request, if any is good enough."""
-        folder = self.folder / "kept"
-        if (folder / "summary.json").exists():
-            return
-        verdicts = judged(list(answers), self.judge, self.recipe.curate)
-        kept = best(verdicts)
-        if not kept:
-            raise RequestError("the judge kept no candidate; train the teachers for longer.")
-        clips = [scored(verdict).clip for verdict in kept]
-        write_shard(folder / "clips-00000.safetensors", clips, {"seed": self.recipe.seed})
-        write_json(folder / "summary.json", summary(verdicts, kept))
-        self.tell("curate", len(kept), self.recipe.ensemble.stickers, "clips kept")
+    def cast(self) -> bool:
+        """Every teacher animates every sticker, the judge sees it all; whether clips are kept."""
+        casting = Casting(recipe=self.recipe, folder=self.folder, fleet=self.fleet)
+        if casting.judged:
+            return casting.kept
+        count = len(share(casting.chunks, self.fleet.rank, self.fleet.world))
+        for done in casting.animate([*self.teachers().values(), *self.lent()]):
+            self.tell("teachers animate", done, count, "groups of stickers")
+        with self.fleet.first():
+            if self.fleet.rank == 0:
+                casting.judge(self.judge)
+        self.tell("curate", 1, 1, "the judge has seen all candidates")
+        return casting.kept
 
-    # --- the student -----------------------------------------------------------------------
+    # --- what every training has in common -------------------------------------------------
 
-    def distil(self) -> Path:
-        """Fewer steps, one pass a step, from the kept clips; returns the student's folder."""
-        folder, steps = self.folder / "steps", self.recipe.steps
-        if (folder / "model" / "model.json").exists():
-            return folder / "model"
-        network = load_student(self.folder / "student" / "model").network
-        network.train().requires_grad_(True)
-        count = read_summary(self.folder)["kept"]
-        kept, lessons = ClipStore(self.folder / "kept", count), self.lessons()
+    def trained(
+        self,
+        name: str,
+        network: nn.Module,
+        objective: Objective,
+        config: TrainConfig,
+        draw: Draw,
+        sampler: Sampler,
+        average: Average | None = None,
+    ) -> Any:
+        """The average of a training in its folder, from where it was.
 
-        def draw(size: int, rng: torch.Generator) -> Batch:
-            if float(torch.rand(1, generator=rng)) < steps.world_share:
-                return lessons.draw(size, rng, wordings=self.recipe.student.taste.wordings)
-            return kept.draw(size, rng)
-
-        objective = StepDistillation(
-            levels=steps.levels,
-            seed=self.recipe.seed,
-            augment=replace(_augment(self.recipe.student.taste), forget=0.0),
-            mirror=worlds.mirror(),
-            weights=Weights(),
-        )
-        config = TrainConfig(
-            clips=steps.clips,
-            batch=steps.batch,
-            learning_rate=steps.learning_rate,
-            seed=self.recipe.seed,
-        )
-        trainer = Trainer(network, config, folder)
+        Args:
+            average: is told where the average is; methods that ask it need to know.
+        """
+        trainer = Trainer(network, config, self.folder / name, rivals_of(objective))
         trainer.resume()
-        bar = _Bar(self.tell, "train steps", config.steps)
-        trainer.run(objective, draw, bar.report, bar.tick)
-        sampler = Sampler(levels=steps.levels, folded=self.recipe.ensemble.guidance)
-        self._save(trainer.average, sampler, folder / "model", "student")
-        return folder / "model"
-
-
-def check_stages(recipe: Recipe) -> None:
-    """Refuse at once what a later stage would only stumble over after hours.
-
-    Raises:
-        RequestError: a size, a loss or a start that there is not, or a start of another size.
-    """
-    teachers = {f"teachers/{name}": stage for name, stage in recipe.teachers.items()}
-    drafts = {f"drafts/{name}": stage for name, stage in recipe.drafts.items()}
-    every = {"base": recipe.base} | teachers | drafts | {"student": recipe.student}
-    stages = {name: stage for name, stage in every.items() if stage is not None}
-    sizes: dict[str, str] = {}
-    for name, stage in stages.items():
-        if stage.size not in SIZES:
-            raise RequestError(f"{name}: size {stage.size!r} is not one of {sorted(SIZES)}.")
-        if stage.study and not SIZES[stage.size].puppet:
-            raise RequestError(
-                f"{name}: size {stage.size!r} finds no parts to study; leave `study` out."
-            )
-        _weights(stage.taste, name)
-        if stage.init:
-            _check_start(name, stage, sizes)
-        sizes[name] = stage.size
-
-
-def _check_start(name: str, stage: Stage, sizes: Mapping[str, str]) -> None:
-    """A start is an earlier stage or a student's folder, and of the stage's own size."""
-    if stage.init in sizes:
-        same = sizes[stage.init] == stage.size
-    elif (place := start(stage.init)).is_dir():
-        same = load_student(place).network.config == SIZES[stage.size]
-    else:
-        raise RequestError(
-            f"{name}: init {stage.init!r} is neither an earlier stage nor a student's folder."
-        )
-    if not same:
-        raise RequestError(f"{name}: {stage.init} is not of size {stage.size!r}.")
-
-
-def start(init: str) -> Path:
-    """Where the weights lie that a stage begins with, if no earlier stage makes them."""
-    if init.startswith(SHIPPED):
-        return contained(shipped.folder(), init.removeprefix(SHIPPED))
-    return Path(init)
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """What the judge did in a run, as `summary` counted it.
-
-    Raises:
-        DamagedError: missing, or not what was written there.
-    """
-    path = folder / "kept" / "summary.json"
-    found = read_json(path)
-    whole = isinstance(found, dict) and isinstance(found.get("kept_by_teacher"), dict)
-    if not whole or not all(type(found.get(name)) is int for name in ("kept", "candidates")):
-        raise DamagedError(f"{path}: damaged; remove {path.parent} and run the same command again.")
-    return dict(found)
-
-
-def request_for(seed: int, number: int, split: str = "train") -> Request:
-    """The sticker and caption at an address, as a request."""
-    spec = world.sample(seed, number, split)
-    caption = captions.explicit(spec)
-    return Request(
-        sticker_CHW=shrunk(world.render_static(spec, worlds.SIDE), worlds.SIDE),
-        caption=caption,
-        tokens_L=captions.encode(caption),
-        motion=spec.motion,
-        number=number,
-    )
-
-
-def summary(verdicts: Sequence[Verdict], kept: Sequence[Verdict]) -> dict[str, Any]:
-    """What the judge did, in numbers."""
-    names = sorted({verdict.candidate.teacher for verdict in verdicts})
-    reasons = sorted({verdict.refused for verdict in verdicts} - {""})
-    return {
-        "candidates": len(verdicts),
-        "kept": len(kept),
-        "kept_by_teacher": {
-            name: sum(verdict.candidate.teacher == name for verdict in kept) for name in names
-        },
-        "refused": {
-            reason: sum(verdict.refused == reason for verdict in verdicts) for reason in reasons
-        },
-        "agreement": float(np.mean([verdict.scores["agreement"] for verdict in verdicts])),
-    }
-
-
-def _augment(taste: Taste) -> Augment:
-    low, high = taste.scale
-    return Augment(recolour=taste.recolour, scale=(low, high), forget=taste.forget)
-
-
-def _weights(taste: Taste, name: str) -> Weights:
-    """The usual weights with a taste's own in their place."""
-    known = {field.name for field in fields(Weights)}
-    if unknown := sorted(set(taste.weights) - known):
-        raise RequestError(f"{name}: no loss is called {unknown}; known: {sorted(known)}.")
-    return replace(Weights(), **taste.weights)
+        if average is not None:
+            average.network = trainer.average
+        bar = _Bar(self.tell, f"train {name}", config.steps)
+        self.watch.run(trainer, objective, draw, sampler, bar.report, bar.tick)
+        return trainer.average
 
 
 def _odds(spec: world.Spec, taste: Taste) -> float:
@@ -386,7 +290,7 @@ def _odds(spec: world.Spec, taste: Taste) -> float:
     odds *= taste.gentle if spec.amplitude < 1 else 1.0
     odds *= taste.things if spec.character == "thing" else 1.0
     odds *= taste.dressed if spec.accessory != "none" else 1.0
-    return odds
+    return odds * taste.motions.get(spec.motion, 1.0)
 
 
 def _plain(value: Any) -> Any:

@@ -93,7 +93,7 @@ def _read(word: str, wish: Wish, local_code: bool) -> Source:
 def families() -> tuple[str, ...]:
     """The networks of models/ by name and size."""
     from minuet.models.autoencoder import CODECS
-    from minuet.models.denoiser import SIZES
+    from minuet.models.config import SIZES
 
     denoisers = (f"{FAMILY}denoiser/{size}" for size in SIZES)
     return (*denoisers, *(f"{FAMILY}autoencoder/{codec}" for codec in CODECS))
@@ -214,7 +214,8 @@ def _family(word: str, wish: Wish) -> Source:
     import torch
 
     from minuet.models.autoencoder import CODECS
-    from minuet.models.denoiser import SIZES, Denoiser
+    from minuet.models.config import SIZES
+    from minuet.models.denoiser import Denoiser
     from minuet.models.student import Sampler, Student
     from minuet.stickers import captions
 

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from minuet.contracts.errors import RequestError
 from minuet.contracts.tensors import Signature, TensorSpec
 from minuet.models.compose import Fields, compose, decided, premultiply, render
-from minuet.models.denoiser import Context, Denoiser, DenoiserConfig
+from minuet.models.config import DenoiserConfig
+from minuet.models.denoiser import Context, Denoiser
 from minuet.models.stage import Stage
 
 OUTPUT_SIDES = (64, 128, 256, 512)
@@ -23,12 +24,20 @@ class Animator(nn.Module):
     """Sampler, denoiser and composition together; an app makes one call and owns no scheduler.
 
     Denoises at 64 px and composes once at full size. Euler steps along the given noise levels;
-    guidance is folded into the student, so each step is one evaluation.
+    guidance is folded into the student, so each step is one evaluation. Guidance scales that the
+    student is told are constants of the program.
     """
 
     levels: Tensor
+    scales: Tensor | None
 
-    def __init__(self, network: Denoiser, levels: Sequence[float], side: int) -> None:
+    def __init__(
+        self,
+        network: Denoiser,
+        levels: Sequence[float],
+        side: int,
+        scales: Sequence[float] = (),
+    ) -> None:
         super().__init__()
         if side not in OUTPUT_SIDES:
             raise RequestError(f"the output side is one of {OUTPUT_SIDES}, not {side}.")
@@ -37,11 +46,18 @@ class Animator(nn.Module):
                 f"this animator composes at whole multiples of the working size; the network has "
                 f"head {network.config.head!r}, works at {network.config.side} px, {side} px asked."
             )
+        if len(scales) != network.config.scales or not all(scale > 0 for scale in scales):
+            raise RequestError(
+                f"the network is told {network.config.scales} guidance scales above 0; "
+                f"{list(scales)} were given."
+            )
         self.network = network
         self.side = side
         self.pairs = tuple(pairwise(levels))
         self.denoise, self.compose = nn.ModuleList(Stage() for _ in self.pairs), Stage()
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
+        told = torch.tensor([scales]) if scales else None
+        self.register_buffer("scales", told, persistent=False)
 
     def forward(self, image: Tensor, tokens: Tensor, noise: Tensor) -> Tensor:
         """Animate one sticker.
@@ -56,7 +72,7 @@ class Animator(nn.Module):
         """
         sticker = premultiply(image)
         small = self.shrink(sticker)
-        context = self.network.encode(small, tokens)
+        context = self.network.encode(small, tokens, self.scales)
         noisy = noise
         for index in range(len(self.pairs) - 1):
             noisy = self.denoise[index](self.step, index, noisy, small, context)
@@ -69,8 +85,9 @@ class Animator(nn.Module):
         return F.avg_pool2d(sticker_BCSS, factor) if factor > 1 else sticker_BCSS
 
     def look(self, index: int, noisy_BTCHW: Tensor, small_BCHW: Tensor, context: Context) -> Fields:
-        """The clean clip's fields, seen from step `index`."""
-        return self.network.fields(noisy_BTCHW, self.levels[index : index + 1], small_BCHW, context)
+        """The clean clip's fields, seen from step `index`; the last step's, of all shown frames."""
+        ask = self.network.fields if self.pairs[index][1] else self.network.shown
+        return ask(noisy_BTCHW, self.levels[index : index + 1], small_BCHW, context)
 
     def step(self, index: int, noisy_BTCHW: Tensor, small_BCHW: Tensor, context: Context) -> Tensor:
         """One Euler step: z_s = x0 + (s / t) (z_t - x0)."""
@@ -119,7 +136,7 @@ def signature_of(config: DenoiserConfig, side: int) -> Signature:
     frames = TensorSpec(
         name="frames",
         axes="TCHW",
-        shape=(config.frames, RGBA, side, side),
+        shape=(config.shown, RGBA, side, side),
         dtype="uint8",
         low=0,
         high=255,

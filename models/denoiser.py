@@ -2,11 +2,10 @@
 
 # Shapes: B clips, T frames, N = B * T, C = 4 RGBA channels, H = W = 64 at the working size,
 # P = 16 the patch grid, Q = 8 the coarse grid, L tokens, D text width, E conditioning width,
-# K parts.
+# K parts, G guidance scales.
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,115 +14,15 @@ from torch.nn import functional as F
 from minuet.contracts.errors import RequestError
 from minuet.models.anatomy import Anatomy, AnatomyReader, PartFinder
 from minuet.models.compose import Fields
+from minuet.models.config import PATCH, DenoiserConfig
+from minuet.models.interpolate import between
 from minuet.models.layers import Attention, Frequencies, ResBlock, SpaceTimeAttention
 from minuet.models.motions import PartMotions, Script
 from minuet.models.puppet import Puppet
+from minuet.models.structure import fill, shape
 from minuet.models.text import CaptionEncoder
 
-PATCH = 4
-LARGEST = 8192  # far above phone class; a hostile model.json would ask for more
-
-
-def _is_size(value: object) -> bool:
-    return type(value) is int and 1 <= value <= LARGEST
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DenoiserConfig:
-    """The shape of one network."""
-
-    fine: int  # channels on the patch grid
-    coarse: int  # channels on the coarse grid
-    depth: int  # blocks on the coarse grid, each way
-    encoder: int  # channels of the sticker encoder on the patch grid; twice that on the coarse one
-    text: int = 128
-    text_depth: int = 2
-    film: int = 256
-    heads: int = 4
-    shuffle: int = 32  # channels between the patch grid and the pixels
-    script: int = 0  # width of the short way from words to motions; 0: none
-    landmarks: int = 0  # joints found in the sticker, which motions turn about; 0: none
-    traits: int = 4
-    puppet: bool = False  # part masks are found once and carried along, not drawn for each frame
-    head: str = "compose"  # compose: flow, gate and paint; latent: a residual to the first frame
-    channels: int = 4
-    parts: int = 12
-    frames: int = 8
-    side: int = 64
-    vocabulary: int = 128
-    tokens: int = 16
-
-    def __post_init__(self) -> None:
-        if self.head not in ("compose", "latent"):
-            raise RequestError(f"head is 'compose' or 'latent', not {self.head!r}.")
-        numbers = {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in ("head", "landmarks", "puppet", "script")
-        }
-        wrong = [name for name, value in numbers.items() if not _is_size(value)]
-        if wrong:
-            raise RequestError(f"model config: {wrong} must be whole numbers in 1..{LARGEST}.")
-        if not isinstance(self.puppet, bool):
-            raise RequestError(f"model config: puppet {self.puppet!r} is true or false.")
-        for name in ("landmarks", "script"):
-            value = getattr(self, name)
-            if value != 0 and not _is_size(value):
-                raise RequestError(f"model config: {name} {value!r} is 0 or in 1..{LARGEST}.")
-        if self.landmarks and not (self.script and self.puppet):
-            raise RequestError("model config: landmarks need a script and a puppet.")
-        if self.puppet and self.head != "compose":
-            raise RequestError("model config: a puppet needs the head 'compose'.")
-        if self.side % (2 * PATCH) or self.coarse % self.heads or 2 * self.encoder % self.heads:
-            raise RequestError(
-                f"side {self.side} must divide by {2 * PATCH}; coarse {self.coarse} and twice "
-                f"encoder {self.encoder} by heads {self.heads}."
-            )
-
-    @property
-    def grid(self) -> int:
-        """Side of the patch grid."""
-        return self.side // PATCH
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain value for model.json."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "DenoiserConfig":
-        """The reverse of to_json; an unknown field is an error with its name."""
-        unknown = sorted(set(value) - set(cls.__dataclass_fields__))
-        if unknown:
-            raise RequestError(f"model config: unknown fields {unknown}; upgrade minuet.")
-        return cls(**value)
-
-
-SIZES: dict[str, DenoiserConfig] = {
-    "demo": DenoiserConfig(
-        fine=24,
-        coarse=48,
-        depth=1,
-        encoder=24,
-        text=64,
-        film=96,
-        shuffle=16,
-        script=32,
-        landmarks=13,
-        puppet=True,
-    ),
-    "pocket": DenoiserConfig(
-        fine=32, coarse=96, depth=1, encoder=64, shuffle=24, script=64, landmarks=13, puppet=True
-    ),
-    "teacher": DenoiserConfig(
-        fine=48, coarse=160, depth=2, encoder=96, script=64, landmarks=13, puppet=True
-    ),
-    "phone-60m": DenoiserConfig(
-        fine=192, coarse=512, depth=3, encoder=192, text=384, text_depth=4, film=768, heads=8
-    ),
-    "phone-300m": DenoiserConfig(
-        fine=384, coarse=1024, depth=4, encoder=384, text=768, text_depth=8, film=1536, heads=16
-    ),
-}
+LOUDEST = 4.0  # guidance scales up to e^4 lie within the levels' own range of frequencies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +33,7 @@ class Context:
     coarse_BCQQ: Tensor
     text_BLD: Tensor
     caption_BE: Tensor
+    scales_BE: Tensor | None = None
     script_BS: Tensor | None = None
     anatomy: Anatomy | None = None
     found_BKHW: Tensor | None = None
@@ -186,12 +86,13 @@ class Denoiser(nn.Module):
         )
         self.frequencies = Frequencies(64)
         self.level = nn.Sequential(nn.Linear(64, c.film), nn.SiLU(), nn.Linear(c.film, c.film))
+        self.scales = self._scales() if c.scales else None
         self.words = nn.Linear(c.text, c.film)
         self.frame = nn.Parameter(torch.randn(t, c.film) * 0.2)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(c.film, c.film), nn.SiLU())
         self.stem = nn.Conv2d(2 * patches + 1, c.fine, 3, padding=1)
         self.fine_in = ResBlock(c.fine, c.fine, c.film, t)
-        self.down = nn.Conv2d(c.fine, c.coarse, 3, stride=2, padding=1)
+        self.down = nn.Conv2d(c.fine, c.coarse, 3, stride=1 if c.halved else 2, padding=1)
         self.coarse_in = nn.ModuleList(
             [ResBlock(c.coarse, c.coarse, c.film, t) for _ in range(c.depth)]
         )
@@ -209,6 +110,13 @@ class Denoiser(nn.Module):
         self.puppet = Puppet(c.parts) if c.puppet else None
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        shape(self, c.widths, c.removed)
+
+    def _scales(self) -> nn.Linear:
+        """Starts at zero: scales that nothing was learnt of change nothing."""
+        heard = nn.Linear(64 * self.config.scales, self.config.film, bias=False)
+        nn.init.zeros_(heard.weight)
+        return heard
 
     def _script(self) -> Script:
         c = self.config
@@ -222,8 +130,14 @@ class Denoiser(nn.Module):
             traits=c.traits,
         )
 
-    def encode(self, sticker_BCHW: Tensor, tokens_BL: Tensor) -> Context:
-        """Sticker (B, C, 64, 64) premultiplied in [0, 1] and tokens (B, L) -> what they say."""
+    def encode(
+        self, sticker_BCHW: Tensor, tokens_BL: Tensor, scales_BG: Tensor | None = None
+    ) -> Context:
+        """Sticker (B, C, 64, 64) premultiplied in [0, 1] and tokens (B, L) -> what they say.
+
+        Args:
+            scales_BG: guidance scales above 0, for a network that is told them.
+        """
         text, mean = self.caption(tokens_BL)
         fine, coarse = self.sticker(sticker_BCHW * 2 - 1, text)
         found = anatomy = None
@@ -235,14 +149,30 @@ class Denoiser(nn.Module):
             coarse_BCQQ=self.sticker.to_coarse(coarse),
             text_BLD=text,
             caption_BE=self.words(mean),
+            scales_BE=self._told(scales_BG),
             script_BS=self.script.words(tokens_BL) if self.script is not None else None,
             anatomy=anatomy,
             found_BKHW=found,
         )
 
+    def _told(self, scales_BG: Tensor | None) -> Tensor | None:
+        """Meng et al. 2022 (arXiv 2210.03142), sec. 3.1: Fourier features of log scales."""
+        if self.scales is None:
+            return None
+        if scales_BG is None or scales_BG.shape[1] != self.config.scales:
+            found = 0 if scales_BG is None else scales_BG.shape[1]
+            raise RequestError(
+                f"this network is told {self.config.scales} guidance scales; {found} were given."
+            )
+        waves = self.frequencies(scales_BG.log().flatten() / LOUDEST)
+        told: Tensor = self.scales(waves.reshape(len(scales_BG), -1))
+        return told
+
     def conditioning(self, t_B: Tensor, context: Context) -> Tensor:
         """Noise level, caption and frame number -> the FiLM vector of each frame (N, E)."""
         e_BE = self.level(self.frequencies(t_B)) + 2 * context.caption_BE
+        if context.scales_BE is not None:
+            e_BE = e_BE + context.scales_BE
         e_BTE = e_BE[:, None, :] + self.frame[None]
         mixed: Tensor = self.mix(e_BTE.reshape(-1, e_BTE.shape[-1]))
         return mixed
@@ -259,19 +189,26 @@ class Denoiser(nn.Module):
         y = self.look(y, context.text_BLD)
         for block in self.coarse_out:
             y = block(y, film_NE)
+        x = F.interpolate(x, scale_factor=2.0) if self.config.halved else x
         x = self.fine_out(torch.cat([F.pixel_shuffle(self.up(y), 2), x], dim=1), film_NE)
         x = F.pixel_shuffle(self.shuffle(x), 2)
         return y, F.pixel_shuffle(self.out(F.silu(x)), 2)
 
     def _stem(self, noisy_BTCHW: Tensor, sticker_BCHW: Tensor, context: Context) -> Tensor:
-        """Mask-concat: every frame beside the sticker and whether the sticker is that frame."""
+        """Mask-concat: every frame beside the sticker and whether the sticker is that frame.
+
+        Halved, it sees a quarter of the pixels, and `down` keeps them all (Zhuo et al. 2022, arXiv
+        2207.05049, spatially low-demand inputs).
+        """
         b, t = noisy_BTCHW.shape[:2]
-        noisy = F.pixel_unshuffle(noisy_BTCHW.reshape(b * t, *noisy_BTCHW.shape[2:]), PATCH)
-        given = _over_frames(F.pixel_unshuffle(sticker_BCHW * 2 - 1, PATCH), t)
+        seen = (lambda x: F.avg_pool2d(x, 2)) if self.config.halved else (lambda x: x)
+        noisy = seen(noisy_BTCHW.reshape(b * t, *noisy_BTCHW.shape[2:]))
+        noisy = F.pixel_unshuffle(noisy, PATCH)
+        given = _over_frames(F.pixel_unshuffle(seen(sticker_BCHW) * 2 - 1, PATCH), t)
         mask = first_frame(t).to(noisy).reshape(1, t, 1, 1, 1)
         mask = mask.expand(b, t, 1, *noisy.shape[-2:]).reshape(b * t, 1, *noisy.shape[-2:])
         stem: Tensor = self.stem(torch.cat([noisy, given, mask], dim=1))
-        return stem + _over_frames(context.fine_BCPP, t)
+        return stem + _over_frames(seen(context.fine_BCPP), t)
 
     def fields(
         self, noisy_BTCHW: Tensor, t_B: Tensor, sticker_BCHW: Tensor, context: Context
@@ -280,6 +217,23 @@ class Denoiser(nn.Module):
 
         The given frame is given: its motion is none, and its gate is open.
         """
+        said = self._said(noisy_BTCHW, t_B, sticker_BCHW, context)
+        return self._finished(said, sticker_BCHW, context)
+
+    def shown(
+        self, noisy_BTCHW: Tensor, t_B: Tensor, sticker_BCHW: Tensor, context: Context
+    ) -> Fields:
+        """The fields of every frame that is shown: those between are interpolated, then carried."""
+        said, gap = self._said(noisy_BTCHW, t_B, sticker_BCHW, context), self.config.gap
+        if gap > 1:  # what is said of the given frame's gate is never heard
+            gate = said.gate_N1HW * _moves(self.config.frames, said.gate_N1HW)
+            said = between(replace(said, gate_N1HW=gate), len(sticker_BCHW), gap)
+        return self._finished(said, sticker_BCHW, context)
+
+    def _said(
+        self, noisy_BTCHW: Tensor, t_B: Tensor, sticker_BCHW: Tensor, context: Context
+    ) -> Fields:
+        """What the network says of its own frames."""
         c = self.config
         film = self.conditioning(t_B, context)
         coarse, raw = self.features(noisy_BTCHW, film, sticker_BCHW, context)
@@ -287,10 +241,20 @@ class Denoiser(nn.Module):
         affine = self.motions(coarse, film)
         if self.script is not None and context.script_BS is not None:
             affine = affine + self.script(context.script_BS, film, context.anatomy)
-        b = noisy_BTCHW.shape[0]
-        moves_N = (1 - first_frame(c.frames)).to(raw).repeat(b).reshape(-1, 1, 1, 1)
-        affine = affine * moves_N[:, :, :, 0]
         parts, dense, gate, paint = raw.split([c.parts, 2, 1, c.channels], dim=1)
+        moves_N = _moves(c.frames, affine)
+        return Fields(
+            affine_NK6=affine * moves_N[:, :, :, 0],
+            parts_NKHW=parts,
+            dense_N2HW=dense * moves_N,
+            gate_N1HW=gate,
+            paint_NCHW=paint,
+        )
+
+    def _finished(self, said: Fields, sticker_BCHW: Tensor, context: Context) -> Fields:
+        """Parts carried by their motions, and the given frame given."""
+        affine, parts, gate = said.affine_NK6, said.parts_NKHW, said.gate_N1HW
+        moves_N = _moves(len(gate) // len(sticker_BCHW), gate)
         if self.puppet is not None and context.found_BKHW is not None:
             found, alpha = context.found_BKHW.to(sticker_BCHW), sticker_BCHW[:, 3:4]
             parts, seen = self.puppet(found, parts.to(sticker_BCHW), affine, alpha)
@@ -298,9 +262,9 @@ class Denoiser(nn.Module):
         return Fields(
             affine_NK6=affine,
             parts_NKHW=parts,
-            dense_N2HW=dense * moves_N,
+            dense_N2HW=said.dense_N2HW,
             gate_N1HW=gate * moves_N + (2.0 + 18.0 * (1 - moves_N)),
-            paint_NCHW=paint + 0.0,
+            paint_NCHW=said.paint_NCHW + 0.0,
         )
 
     def residual(
@@ -317,6 +281,29 @@ class Denoiser(nn.Module):
         _, raw = self.features(noisy_BTCHW, film, first_BCHW, context)
         moves = (1 - first_frame(t)).to(raw).repeat(b).reshape(-1, 1, 1, 1)
         return (raw * moves).reshape(noisy_BTCHW.shape)
+
+
+def rebuilt(
+    network: Denoiser, config: DenoiserConfig, kept: Mapping[str, Tensor] | None = None
+) -> Denoiser:
+    """A network of another shape with the weights that remain; the given one is left as it was.
+
+    Args:
+        config: of the new network: fewer blocks, narrower ones, fewer frames, halved.
+        kept: by block, which inner channels remain, ascending; of other blocks, the strongest.
+
+    Raises:
+        RequestError: the new network is no part of the given one.
+    """
+    with torch.random.fork_rng(devices=[]):
+        small = Denoiser(config)
+    return fill(small, network, kept or {}).train(network.training)
+
+
+def _moves(frames: int, like_N: Tensor) -> Tensor:
+    """0 for each clip's first frame, 1 for the others: (N, 1, 1, 1)."""
+    moves = (1 - first_frame(frames)).to(like_N).repeat(len(like_N) // frames)
+    return moves.reshape(-1, 1, 1, 1)
 
 
 def first_frame(frames: int) -> Tensor:

@@ -71,6 +71,32 @@ class ResBlock(nn.Module):
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
 
+    @property
+    def inner(self) -> int:
+        """Channels between the two convolutions: I."""
+        return self.conv_in.out_channels
+
+    @property
+    def ends(self) -> tuple[nn.Conv2d, nn.Conv2d]:
+        """The two convolutions."""
+        return self.conv_in, self.conv_out
+
+    def channels(self) -> Tensor:
+        """The weights that feed each inner channel and those that hear it: (I, X)."""
+        first, last = self.ends
+        assert first.bias is not None
+        heard_IY = last.weight.transpose(0, 1).flatten(1)
+        return torch.cat([first.weight.flatten(1), first.bias[:, None], heard_IY], dim=1)
+
+    def narrow(self, kept_I: Tensor) -> None:
+        """Keep these inner channels alone."""
+        both = torch.cat([kept_I, kept_I + self.inner])
+        narrow_(self.conv_in, kept_I, out=True)
+        narrow_(self.norm_out, kept_I)
+        narrow_(self.conv_out, kept_I, out=False)
+        if self.film is not None:
+            narrow_(self.film, both, out=True)
+
     def forward(self, x_NCHW: Tensor, film_NE: Tensor | None = None) -> Tensor:
         h = self.norm_out(self.conv_in(F.silu(self.norm_in(x_NCHW))))
         if self.film is not None and film_NE is not None:
@@ -78,6 +104,49 @@ class ResBlock(nn.Module):
             h = h * (1 + scale) + shift
         y: Tensor = self.temporal(self.skip(x_NCHW) + self.conv_out(F.silu(h)))
         return y
+
+
+class FeedForward(nn.Sequential):
+    """Normalise, widen, bend, narrow: what follows attention in a transformer."""
+
+    def __init__(self, width: int) -> None:
+        last = nn.Linear(2 * width, width)
+        nn.init.zeros_(last.weight)
+        super().__init__(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.SiLU(), last)
+
+    @property
+    def inner(self) -> int:
+        """Channels between the two layers: I."""
+        return self.ends[0].out_features
+
+    @property
+    def ends(self) -> tuple[nn.Linear, nn.Linear]:
+        """The layer that widens and the one that narrows."""
+        _, first, _, last = self
+        assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
+        return first, last
+
+    def channels(self) -> Tensor:
+        """The weights that feed each inner channel and those that hear it: (I, X)."""
+        first, last = self.ends
+        return torch.cat([first.weight, first.bias[:, None], last.weight.T], dim=1)
+
+    def narrow(self, kept_I: Tensor) -> None:
+        """Keep these inner channels alone."""
+        first, last = self.ends
+        narrow_(first, kept_I, out=True)
+        narrow_(last, kept_I, out=False)
+
+
+def narrow_(layer: nn.Module, kept: Tensor, out: bool = True) -> None:
+    """Keep some of a layer's outputs, or of its inputs."""
+    axis = 0 if out else 1
+    for name, value in list(layer.named_parameters(recurse=False)):
+        if value.ndim > axis:
+            setattr(layer, name, nn.Parameter(value.detach().index_select(axis, kept)))
+    for name in ("out_channels", "out_features") if out else ("in_channels", "in_features"):
+        if hasattr(layer, name):
+            setattr(layer, name, len(kept))
 
 
 def attend(q_BND: Tensor, k_BMD: Tensor, v_BMD: Tensor, heads: int) -> Tensor:

@@ -15,7 +15,8 @@ from torch import Tensor
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.files import read_json, write_folder
 from minuet.models.animator import Animator
-from minuet.models.denoiser import Denoiser, DenoiserConfig
+from minuet.models.config import DenoiserConfig
+from minuet.models.denoiser import Denoiser
 from minuet.models.packed import packed, unpacked
 
 SCHEMA = 1
@@ -30,6 +31,7 @@ class Sampler:
     levels: tuple[float, ...]  # noise levels from 1 to 0
     guidance: float = 1.0  # 1: one pass a step (none, or folded in)
     folded: float = 1.0  # the guidance scale that training folded in
+    scales: tuple[float, ...] = ()  # what a network that is told guidance scales is told
 
     def __post_init__(self) -> None:
         ordered = all(a > b for a, b in zip(self.levels[:-1], self.levels[1:], strict=True))
@@ -57,9 +59,20 @@ class Student:
     card: str
     sha256: str = ""  # of the weights file; "" before it is saved
 
-    def animator(self, side: int, levels: Sequence[float] | None = None) -> Animator:
-        """The one-call program at an output size."""
-        return Animator(self.network, tuple(levels or self.sampler.levels), side).eval()
+    def animator(
+        self,
+        side: int,
+        levels: Sequence[float] | None = None,
+        scales: Sequence[float] | None = None,
+    ) -> Animator:
+        """The one-call program at an output size, by its own levels and scales or by these.
+
+        Raises:
+            RequestError: the network does not work at that size, or hears other scales.
+        """
+        own = self.sampler
+        levels, scales = levels or own.levels, own.scales if scales is None else scales
+        return Animator(self.network, tuple(levels), side, tuple(scales)).eval()
 
 
 def save_student(student: Student, folder: Path, storage: str = "half") -> None:
@@ -98,7 +111,7 @@ def load_student(folder: Path) -> Student:
     tensors = _tensors(weights, about["weights_sha256"])
     try:
         network = Denoiser(DenoiserConfig.from_json(about["config"]))
-        sampler = Sampler(**{**about["sampler"], "levels": tuple(about["sampler"]["levels"])})
+        sampler = _sampler(about["sampler"])
         network.load_state_dict(unpacked(tensors))
     except (RequestError, RuntimeError, TypeError, ValueError, KeyError) as error:
         raise DamagedError(f"{folder}: model.json and the weights disagree ({error}).") from error
@@ -109,6 +122,12 @@ def load_student(folder: Path) -> Student:
         card=_text(folder / "card.md"),
         sha256=about["weights_sha256"],
     )
+
+
+def _sampler(about: Mapping[str, Any]) -> Sampler:
+    """Lists become tuples; what was written before there were scales has none."""
+    levels, scales = tuple(about["levels"]), tuple(about.get("scales", ()))
+    return Sampler(**{**about, "levels": levels, "scales": scales})
 
 
 def _check_about(about: Any, folder: Path) -> None:

@@ -5,7 +5,7 @@
 import torch
 from torch import Tensor, nn
 
-from minuet.models.layers import Attention
+from minuet.models.layers import Attention, FeedForward
 
 PADDING = 0
 
@@ -22,7 +22,7 @@ class CaptionEncoder(nn.Module):
         self.embed = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.embed.weight, std=0.5)
         self.blocks = nn.ModuleList([Attention(width, 4, length) for _ in range(depth)])
-        self.mlps = nn.ModuleList([_mlp(width) for _ in range(depth)])
+        self.mlps = nn.ModuleList([FeedForward(width) for _ in range(depth)])
 
     def forward(self, tokens_BL: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, L) int32 -> the embedding of each token (B, L, D) and their mean (B, D)."""
@@ -33,12 +33,6 @@ class CaptionEncoder(nn.Module):
         known_BL1 = (tokens_BL != PADDING).to(x.dtype)[:, :, None]
         mean = (x * known_BL1).sum(1) / (known_BL1.sum(1) + 1e-3)
         return x, mean
-
-
-def _mlp(width: int) -> nn.Sequential:
-    last = nn.Linear(2 * width, width)
-    nn.init.zeros_(last.weight)
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.SiLU(), last)
 
 
 def unconditional(tokens_BL: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minuet.contracts.errors import DamagedError, RequestError
-from minuet.contracts.tensors import Arrays
+from minuet.contracts.tensors import Arrays, to_safetensors
 from minuet.quantize.histograms import RANGES, Histogram, Range, histogram
 from minuet.quantize.layers import Call
 from minuet.quantize.runs import watched
@@ -126,9 +126,7 @@ def _note(key: str, values: NDArray[Any], method: Method, sofar: Sofar) -> None:
 
 def to_bytes(ranges: Ranges) -> bytes:
     """Ranges as safetensors: one float32 (low, high) a name; the same ranges, the same bytes."""
-    from safetensors.numpy import save
-
-    return save({key: np.array(ranges[key], np.float32) for key in sorted(ranges)})
+    return to_safetensors({key: np.asarray(ends, np.float32) for key, ends in ranges.items()})
 
 
 def from_bytes(data: bytes, where: str) -> Ranges:

@@ -9,7 +9,7 @@ from typing import Any
 
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.files import read_json, sha256_of, write_bytes, write_json
-from minuet.contracts.tensors import Arrays
+from minuet.contracts.tensors import Arrays, to_safetensors
 from minuet.quantize.calibrate import Method, Ranges, from_bytes, to_bytes
 from minuet.quantize.layers import matching
 from minuet.quantize.palettes import BITS, unpacked
@@ -115,10 +115,8 @@ def write_recipe(
     Args:
         tensors: of parameters that quantization changed, palettes as palettes.to_arrays has them.
     """
-    from safetensors.numpy import save
-
     write_bytes(folder / RANGES, to_bytes(ranges))
-    write_bytes(folder / TENSORS, save(dict(sorted((tensors or {}).items()))))
+    write_bytes(folder / TENSORS, to_safetensors(tensors or {}))
     hashes = {"ranges_sha256": sha256_of(folder / RANGES)}
     hashes |= {"tensors_sha256": sha256_of(folder / TENSORS)}
     value = {**asdict(recipe), **hashes}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minuet.contracts.files import write_bytes
-from minuet.contracts.tensors import Array, Arrays
+from minuet.contracts.tensors import Array, Arrays, to_safetensors
 from minuet.quantize.histograms import Histogram, Range
 
 if TYPE_CHECKING:
@@ -69,8 +69,6 @@ def resumed(notes: Path, start: str, inputs: Iterator[Arrays]) -> tuple[Sofar, I
 
 def write_notes(path: Path, sofar: Sofar) -> None:
     """Replace the notes, whole or not at all."""
-    from safetensors.numpy import save
-
     tensors: dict[str, Array] = {
         f"{key}/{ENDS}": np.array(rows, np.float64) for key, rows in sorted(sofar.seen.items())
     }
@@ -78,7 +76,7 @@ def write_notes(path: Path, sofar: Sofar) -> None:
         tensors[f"{key}/{COUNTS}"] = one.counts_N
         tensors[f"{key}/{POWER}"] = np.array([one.power], np.int64)
     about = {"digest": sofar.digest, "clips": str(sofar.clips)}
-    write_bytes(path, save(tensors, about | {"sha256": _next(repr(about), tensors)}))
+    write_bytes(path, to_safetensors(tensors, about | {"sha256": _next(repr(about), tensors)}))
 
 
 def read_notes(path: Path) -> Sofar | None:

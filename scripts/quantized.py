@@ -20,7 +20,8 @@ import torch
 from minuet.commands.common import Out
 from minuet.contracts.files import read_json, write_json
 from minuet.evaluation import gigaflops
-from minuet.models.denoiser import SIZES, Denoiser
+from minuet.models.config import SIZES
+from minuet.models.denoiser import Denoiser
 from minuet.models.student import Sampler, Student, load_student, save_student
 from minuet.quantize.calibrate import Method
 from minuet.quantizing import find

@@ -18,6 +18,8 @@ FOLDERS = (
     "stickers",
     "models",
     "distill",
+    "distill/few",
+    "distill/shrink",
     "quantize",
     "export",
     "export/rewrites",

@@ -68,8 +68,12 @@ EXTRAS = {
     "onnxscript": "onnx",
     "openvino": "openvino",
     "optimum": "optimum",
+    "psycopg": "curate",
+    "pyarrow": "curate",
     "scipy": "distill",
     "skia": "fast",
+    "sqlalchemy": "curate",
+    "starlette": "curate",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt",
     "tensorrt_rtx_bindings": "tensorrt",
@@ -77,6 +81,7 @@ EXTRAS = {
     "torch": "distill",
     "torchao": "quantize",
     "transformers": "optimum",
+    "uvicorn": "curate",
     "yaml": "distill",
 }
 

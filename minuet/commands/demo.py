@@ -107,12 +107,13 @@ def _act(say: Out, number: int, title: str) -> None:
 
 def _distil(out: Path, student: Path, threads: int) -> None:
     """The demo's recipe, and what its judge did."""
+    from minuet.casting import read_summary
     from minuet.commands.distill import copy_student, run_recipe, stage_bars
-    from minuet.pipeline import read_summary
 
     say, run = Out(), out / "run"
     with stage_bars(say) as tell:
         made = run_recipe(RECIPE, run, tell, threads)
+    assert made is not None  # the judge chooses in this recipe
     copy_student(made, student)
     kept = read_summary(run)
     shares = ", ".join(f"{name} {count}" for name, count in kept["kept_by_teacher"].items())

@@ -1,6 +1,6 @@
 """A recipe becomes a student: teachers, their ensemble, the curated set, few steps."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ from minuet.commands.common import Json, Out, Step, Threads
 from minuet.contracts.errors import RequestError
 from minuet.contracts.files import write_folder
 
+Tell = Callable[[str, int, int, str], None]  # stage, done, total, note
 STUDENT = {"model.json", "weights.safetensors", "tokenizer.json", "card.md"}
 
 
@@ -50,20 +51,45 @@ def distill(
     run: Annotated[
         Path | None, typer.Option(help="the run's folder; none: beside the student")
     ] = None,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="who is told how it goes: tensorboard, wandb, ..., none; may be repeated"
+        ),
+    ] = None,
+    sheet_minutes: Annotated[
+        float, typer.Option(min=0, max=1e6, help="between two sheets of samples; 0: none")
+    ] = 10.0,
     threads: Threads = 0,
     json: Json = False,
 ) -> None:
     """Train teachers, let them animate, keep the best, and teach a few-step student.
 
-    Stages that are done are skipped, so an interrupted run continues when it is started again.
+    Stages that are done are skipped, so an interrupted run continues when it is started again. On
+    several devices: accelerate launch -m minuet distill ...
     """
-    from minuet.pipeline import read_summary
+    from minuet.casting import read_summary
+    from minuet.distill.scale import fleet
+    from minuet.trackers import check_trackers
+    from minuet.watching import Watch
 
-    say = Out(json=json)
     check_place(out)
+    check_trackers(tracker or ())
     folder = run or out.with_name(f"{out.name}.run")
-    with stage_bars(say) as tell:
-        made = run_recipe(recipe, folder, tell, threads)
+    watch = Watch(trackers=tuple(tracker or ()), sheet_minutes=sheet_minutes)
+    main = fleet().rank == 0
+    say = Out(json=json)
+    with stage_bars(say) as bars:
+        made = run_recipe(recipe, folder, bars if main else _unseen, threads, watch)
+    if not main:  # one process tells of it and writes the student
+        return
+    if made is None:
+        say.finish(
+            {"run": str(folder), "candidates": str(folder / "candidates")},
+            f"{folder}: the teachers have animated. Next: minuet curate {folder}, then "
+            f"minuet curate {folder} --apply, then this command again.",
+        )
+        return
     copy_student(made, out)
     kept = read_summary(folder)
     say.finish(
@@ -73,16 +99,23 @@ def distill(
     )
 
 
-def run_recipe(recipe: str, folder: Path, tell: StageBars, threads: int = 0) -> Path:
-    """Every stage of a recipe in a folder; the finished student's place."""
+def _unseen(stage: str, done: int, total: int, note: str) -> None:
+    """The bars of a process that is not the main one."""
+
+
+def run_recipe(
+    recipe: str, folder: Path, tell: Tell, threads: int = 0, watch: Any = None
+) -> Path | None:
+    """Every stage of a recipe in a folder, watched if at all as told; the student's place."""
     import torch
 
+    from minuet.checks import check_recipe
     from minuet.pipeline import Pipeline
     from minuet.presets import read_recipe
 
     if threads:
         torch.set_num_threads(threads)
-    return Pipeline(read_recipe(recipe), folder, judge(), tell).run()
+    return Pipeline(read_recipe(recipe, check_recipe), folder, judge(), tell, watch).run()
 
 
 def judge() -> Any:

@@ -174,3 +174,27 @@ def test_blending_with_nothing_halves_alpha_and_keeps_colour() -> None:
     a = np.full((1, 2, 2, 4), (200, 100, 50, 255), np.uint8)
     found = blend(a, np.zeros_like(a))
     assert np.abs(found.astype(int) - (200, 100, 50, 128)).max() <= 1
+
+
+def seen_as(clip: np.ndarray) -> dict[str, tuple[float, float]]:
+    """A clip's row with a judge that sees what the reference asks for, if warp is near."""
+    row = score(clip, REFERENCE)
+    right = float(row["warp"][0] < 0.05)
+    return {**row, "motion": (right, 1.0), "style": (1.0, 1.0), "features": (1 - right, 1.0)}
+
+
+def test_the_combined_score_is_one_for_the_truth_and_less_for_every_fault() -> None:
+    best = quality.combined(seen_as(LEFT.frames_THWC))
+    assert 0.95 < best <= 1
+    rng = np.random.default_rng(0)
+    for name in ("static", "ghost", "blurred", "noise", "wrong motion"):
+        spoilt = DEGRADATIONS[name](SUBJECT, rng)
+        assert spoilt is not None
+        assert 0 <= quality.combined(seen_as(spoilt)) < best - 0.05, name
+
+
+def test_the_combined_score_counts_too_much_motion_as_too_little() -> None:
+    row = seen_as(LEFT.frames_THWC)
+    twice, half = row | {"motion_amount": (2.0, 1.0)}, row | {"motion_amount": (1.0, 2.0)}
+    assert quality.combined(twice) == pytest.approx(quality.combined(half))
+    assert quality.combined(twice) == pytest.approx(quality.combined(row) - 0.5 / 7, abs=0.01)

@@ -71,7 +71,7 @@ WRONG: dict[str, tuple[dict[Any, Any], str]] = {
     "a number without end": (changed("ensemble.guidance", float("inf")), r"guidance: inf is not"),
     "a number of a thousand digits": (changed("seed", 10**1000), r"here: seed: 1.* is not a num"),
     "a number too long to be said": (changed("seed", 10**9999), r"seed: a number of thousands of"),
-    "what would fill the memory, written out": (changed("name", BOMB), r"here: name: str is need"),
+    "what would fill the memory, written out": (changed("name", BOMB), r"here: name: text is need"),
     "the same for a number": (changed("steps.levels", {"a": BOMB}), r"levels: a list of numbers"),
     "the same for two numbers": (changed("curate.moved", BOMB[:1]), r"moved: 2 numbers are need"),
     "a seed below 0": (changed("seed", -1), r"here: seed >= 0 and clips >= 1"),
@@ -84,42 +84,48 @@ WRONG: dict[str, tuple[dict[Any, Any], str]] = {
     "teachers that are not asked": (changed("ensemble.stickers", 0), r"ensemble: stickers >= 1"),
     "teachers without a step": (changed("ensemble.steps", 0), r"here: ensemble: .*steps >= 1"),
     "no shift": (changed("ensemble.shift", 0.0), r"here: ensemble: .*shift > 0"),
-    "a taste below nothing": (changed("student.taste", {"big": -1}), r"student: taste: big, "),
+    "a taste below nothing": (changed("student.taste", {"big": -1}), r"student.taste: big, "),
     "sizes the wrong way round": (changed("student.taste", {"scale": [2, 1]}), r"taste: scale is"),
     "a share above 1": (changed("student.taste", {"wordings": 1.5}), r"taste: wordings, rec"),
     "a level that is none": (changed("student.levels", [1.5]), r"student: noise levels are above"),
-    "less than no study": (changed("student.study", -1), r"student: warmup_clips, rehearsal and"),
-    "an unknown field": (changed("wheels", 4), r"here: unknown fields \['wheels'\]; known: "),
+    "less than no study": (changed("student.study", -1), r"student: warmup_clips, rehearsal, "),
+    "an unknown field": (changed("wheels", 4), r"here: wheels: there is no such field; known: "),
     "unknown fields of two kinds": (
         {**LEAST, "wheels": 4, 7: 1},
-        r"here: unknown fields \[7, 'wheels'\]",
+        r"here: 7: there is no such field",
     ),
     "unknown, deep down": (
         changed("teachers.one.taste.colour", 1),
-        r"here: teachers.one: taste: unknown fields \['colour'\]",
+        r"here: teachers.one.taste.colour: there is no such field",
     ),
-    "a word for a number": (changed("seed", "7"), r"here: seed: int is needed, got '7'"),
-    "a fraction for a number": (changed("clips", 8.5), r"here: clips: int is needed, got 8.5"),
-    "a truth for a number": (changed("clips", True), r"here: clips: int is needed, got True"),
+    "a word for a number": (changed("seed", "7"), r"here: seed: a whole number is needed, got '7'"),
+    "a fraction for a number": (
+        changed("clips", 8.5),
+        r"here: clips: a whole number is needed, got 8.5",
+    ),
+    "a truth for a number": (
+        changed("clips", True),
+        r"here: clips: a whole number is needed, got True",
+    ),
     "a truth for a fraction": (
         changed("ensemble.guidance", True),
-        r"here: ensemble: guidance: float is needed, got True",
+        r"here: ensemble.guidance: a number is needed, got True",
     ),
-    "a number for a word": (changed("student.size", 3), r"here: student: size: str is needed"),
+    "a number for a word": (changed("student.size", 3), r"here: student.size: text is needed"),
     "nothing for a stage": (changed("student", None), r"here: student: a mapping is needed, None"),
     "a list for a mapping": (changed("teachers", ["one"]), r"here: teachers: a mapping is needed"),
-    "a number for a list": (changed("steps.levels", 1.0), r"here: steps: levels: a list of numb"),
+    "a number for a list": (changed("steps.levels", 1.0), r"here: steps.levels: a list of numb"),
     "a word in a list": (
         changed("curate.moved", [0.3, "much"]),
-        r"here: curate: moved: float is needed, got 'much'",
+        r"here: curate.moved.1: a number is needed, got 'much'",
     ),
     "one of two numbers": (
         changed("curate.moved", [0.3]),
-        r"here: curate: moved: 2 numbers are needed, got \[0.3\]",
+        r"here: curate.moved: 2 numbers are needed, got \[0.3\]",
     ),
     "a word for a weight": (
         changed("student.taste.weights", {"flow": "more"}),
-        r"here: student: taste: weights.flow: float is needed, got 'more'",
+        r"here: student.taste.weights.flow: a number is needed, got 'more'",
     ),
     "no teacher": (changed("teachers", {}), r"here: at least one teacher is needed"),
     "a newer schema": (changed("schema", SCHEMA + 1), rf"here: schema {SCHEMA + 1} is newer"),
@@ -127,7 +133,7 @@ WRONG: dict[str, tuple[dict[Any, Any], str]] = {
     "an empty batch": (changed("teachers.one.batch", 0), r"here: teachers.one: .*batch >= 1"),
     "a rate that is no number": (
         changed("student.learning_rate", float("nan")),
-        r"here: student: .*learning_rate",
+        r"here: student.learning_rate: nan is not",
     ),
     "steps that never end": (
         changed("steps.levels", [1.0, 0.6]),
@@ -154,6 +160,14 @@ def test_a_missing_field_is_named(name: str) -> None:
     rest = {key: value for key, value in LEAST.items() if key != name}
     with pytest.raises(RequestError, match=f"here: the field '{name}' is missing"):
         recipe_from(rest, "here")
+
+
+def test_the_line_is_that_of_the_innermost_field_that_has_one() -> None:
+    lines = {("student",): 3, ("student", "taste", "big"): 7}
+    with pytest.raises(RequestError, match=r"^here, line 7: student.taste.big: a number is nee"):
+        recipe_from(changed("student.taste", {"big": "x"}), "here", lines)
+    with pytest.raises(RequestError, match=r"^here, line 3: student.taste.gentle: a number"):
+        recipe_from(changed("student.taste", {"gentle": "x"}), "here", lines)
 
 
 def drop(found: dict[str, Any], *path: str) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load
 
 from minuet.contracts.errors import RequestError
 from minuet.contracts.records import record
-from minuet.contracts.tensors import DTYPES, Signature, TensorSpec
+from minuet.contracts.tensors import DTYPES, Signature, TensorSpec, to_safetensors
 
 IMAGE = TensorSpec(
     name="image", axes="BCHW", shape=(1, 4, 8, 8), dtype="float32", low=0.0, high=1.0, meaning="x"
@@ -57,3 +58,25 @@ def test_a_spec_that_contradicts_itself_cannot_be_made() -> None:
         TensorSpec(name="x", axes="BL", shape=(1,), dtype="int32")
     with pytest.raises(ValueError, match="'complex64' is not one of"):
         TensorSpec(name="x", axes="L", shape=(1,), dtype="complex64")
+
+
+def test_an_array_comes_back_as_it_was_however_it_lies_in_memory() -> None:
+    plain = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    arrays = {
+        "turned": plain.transpose(2, 0, 1),
+        "stacked": np.stack([plain.transpose(1, 2, 0)] * 2),
+        "every other": plain[:, ::2],
+        "backwards": plain[::-1],
+        "scalar": np.float32(3),
+    }
+    found = load(to_safetensors({name: np.asarray(value) for name, value in arrays.items()}))
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(found[name], value, strict=True)
+
+
+def test_the_same_arrays_and_notes_are_the_same_bytes_in_any_order() -> None:
+    one, two = np.zeros(3, np.float32), np.ones(2, np.int32)
+    notes = {f"note {at}": str(at) for at in range(9)}
+    backwards = dict(reversed(notes.items()))
+    first = to_safetensors({"one": one, "two": two}, notes)
+    assert first == to_safetensors({"two": two, "one": one}, backwards)

@@ -6,8 +6,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from minuet.distill.codec import LatentFlowMatching, Reconstruction, gradient_loss
+from minuet.distill.codec import (
+    LatentFlowMatching,
+    LatentPredictor,
+    Reconstruction,
+    gradient_loss,
+)
 from minuet.distill.loop import Objective, TrainConfig, Trainer
+from minuet.models.compose import premultiply
+from minuet.models.latent import LatentAnimator
 from tests.distill.squares import MIRROR, NOTHING, draw, squares
 from tests.models.tiny import LATENT, autoencoder, denoiser
 
@@ -68,3 +75,17 @@ def test_a_denoiser_learns_over_latents_and_leaves_the_codec_alone(tmp_path: Pat
     assert found[-1] < 0.7 * found[0]
     assert all(torch.equal(before[k], v) for k, v in codec.state_dict().items())
     assert objective(network, batch, rng)[0].isfinite()
+
+
+@torch.no_grad()
+def test_a_latent_denoiser_is_asked_what_its_animator_asks() -> None:
+    network, codec = denoiser(**LATENT), autoencoder()
+    animator = LatentAnimator(network, codec, (0.7, 0.0)).eval()
+    image, tokens, noisy = animator.example()
+    sticker = premultiply(image)
+    first = codec.encode(sticker)
+    expected = animator.step(0, noisy, first, network.encode(first * 0.5 + 0.5, tokens))
+    found = LatentPredictor(network, codec)(
+        noisy, torch.tensor([0.7]), {"sticker": sticker, "tokens": tokens}
+    )
+    assert_close(found, expected, atol=1e-5, rtol=1e-5)

@@ -1,6 +1,8 @@
 """Every teacher answers every request from the same noise, and the store keeps what it answered."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from minuet.contracts.errors import RequestError
 from minuet.distill.ensemble import OPAQUE, Candidate, Request, candidates, shrunk
 from minuet.distill.path import noise
-from minuet.distill.teacher import NetworkTeacher
+from minuet.distill.predict import Condition
+from minuet.distill.store import ClipStore, write_shard
+from minuet.distill.teacher import Animates, Films, NetworkTeacher
 from minuet.models.compose import Fields, compose, premultiply, total_flow, unpremultiply
 from tests.distill.squares import FRAMES, motions, squares
 from tests.models.tiny import LEVELS, denoiser
@@ -167,3 +172,67 @@ def test_a_picture_shrinks_by_the_mean_of_its_premultiplied_squares() -> None:
     )
     np.testing.assert_allclose(small.permute(1, 2, 0), expected, atol=1e-6)
     assert not small[:, 0, 0].any()
+
+
+@dataclass
+class Filming:
+    """A teacher of pictures: a square that moves over one colour, at four times the size."""
+
+    name: str = "film"
+    background: float = 1.0
+    length: int = 2 * FRAMES
+    told: list[Condition] = field(default_factory=list)
+
+    def film(self, condition: Condition, seed: int, numbers: Sequence[int]) -> Tensor:
+        self.told.append(condition)
+        frames = torch.full((len(numbers), self.length, 3, 4 * SIDE, 4 * SIDE), self.background)
+        if self.background < 0:
+            return torch.rand(frames.shape, generator=torch.Generator().manual_seed(seed))
+        for at in range(self.length):
+            frames[:, at, 0, 16:40, 8 + at : 32 + at] = 0.5
+            frames[:, at, 1:, 16:40, 8 + at : 32 + at] = 0.1
+        return frames
+
+
+def test_a_teacher_of_pictures_gives_clips_that_know_no_parts() -> None:
+    teacher = Filming()
+    found = list(candidates([teacher], requests(), SEED, FRAMES, parts=PARTS))
+    assert [one.request.number for one in found] == list(NUMBERS)
+    clip = found[0].clip
+    assert not clip.truth and clip.source == "film" and clip.noise == -1
+    assert clip.frames_THWC.shape == (FRAMES, SIDE, SIDE, 4)
+    assert clip.affine_TK23.shape == (FRAMES, PARTS, 2, 3) and found[0].painted == 0
+    for at in range(FRAMES):  # every second frame of twice as many
+        alpha = np.zeros((4 * SIDE, 4 * SIDE))
+        alpha[16:40, 8 + 2 * at : 32 + 2 * at] = 255
+        small = alpha.reshape(SIDE, 4, SIDE, 4).mean((1, 3))
+        np.testing.assert_allclose(clip.frames_THWC[at, ..., 3], small, atol=1)
+        assert (clip.mask_THW[at] == (small > OPAQUE * 255)).all()
+    assert clip.frames_THWC[0, 6, 4].tolist() == [128, 26, 26, 255]
+    assert bytes(teacher.told[1]["text"][0].tolist()).decode() == "square 2"
+
+
+def test_its_clips_are_stored_beside_those_of_teachers_that_know(tmp_path: Path) -> None:
+    teachers: list[Animates | Films] = [Told("one"), Filming()]
+    clips = [one.clip for one in candidates(teachers, requests(), SEED, FRAMES, parts=PARTS)]
+    write_shard(tmp_path / "clips-00000.safetensors", clips, {})
+    truth = ClipStore(tmp_path, 6).batch(list(range(6)), torch.zeros(6)).truth_B
+    assert truth is not None and truth.tolist() == [True] * 3 + [False] * 3
+
+
+def test_frames_without_a_flat_background_are_refused_and_told() -> None:
+    told: list[tuple[str, int, str]] = []
+    found = candidates(
+        [Filming(background=-1.0)],
+        requests(),
+        SEED,
+        FRAMES,
+        refused=lambda name, request, why: told.append((name, request.number, str(why))),
+    )
+    assert not list(found) and [row[1] for row in told] == list(NUMBERS)
+    assert told[0][0] == "film" and "no flat background" in told[0][2]
+
+
+def test_a_teacher_of_too_few_frames_is_refused() -> None:
+    with pytest.raises(RequestError, match="film: makes 1 frames, and a clip has 4"):
+        list(candidates([Filming(length=1)], requests(), SEED, FRAMES))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -162,18 +162,47 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_loss_that_is_not_a_number_stops_before_the_weights(tmp_path: Path) -> None:
-    one = trainer(tmp_path)
-    before = {name: value.clone() for name, value in one.network.state_dict().items()}
+@dataclass(frozen=True)
+class Planted:
+    """The usual loss, but for one part that is not a number at one step."""
 
-    def lost(
-        network: torch.nn.Module, batch: Batch, rng: torch.Generator
+    one: Trainer
+    step: int
+    name: str
+
+    def __call__(
+        self, network: torch.nn.Module, lesson: Batch, rng: torch.Generator
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        return torch.tensor(float("nan")), {}
+        loss, parts = OBJECTIVE(network, lesson, rng)
+        if self.one.step != self.step:
+            return loss, dict(parts)
+        return loss * float("nan"), {**parts, self.name: parts["flow"] * float("inf")}
 
-    with pytest.raises(RequestError, match=r"step 0: the loss is nan; lower the learning rate"):
-        one.run(lost, draw)
-    assert all(torch.equal(before[k], v) for k, v in one.network.state_dict().items())
+
+@pytest.mark.parametrize(
+    ("step", "name", "told"), [(0, "paint", "'paint' is inf"), (3, "none", "'none' is inf")]
+)
+def test_a_loss_that_is_not_a_number_stops_before_the_weights(
+    tmp_path: Path, step: int, name: str, told: str
+) -> None:
+    one = trainer(tmp_path)
+    message = rf"step {step}: the loss {told}; lower the learning rate.*{one.checkpoint.name}\.$"
+    with pytest.raises(RequestError, match=message):
+        one.run(Planted(one, step, name), draw)
+    assert all(value.isfinite().all() for value in one.network.state_dict().values())
+    two = trainer(tmp_path)
+    assert two.resume() and two.step == step and same(one, two)
+
+
+def test_a_gradient_that_is_not_a_number_stops_too(tmp_path: Path) -> None:
+    def rooted(
+        network: torch.nn.Module, lesson: Batch, rng: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        loss, _ = OBJECTIVE(network, lesson, rng)
+        return (loss - loss.detach()).sqrt(), {}  # 0, with a slope of infinity times 0
+
+    with pytest.raises(RequestError, match=r"step 0: the gradient's norm is (nan|inf)"):
+        trainer(tmp_path).run(rooted, draw)
 
 
 def test_the_rate_warms_up_then_falls_to_its_floor(tmp_path: Path) -> None:

@@ -122,3 +122,48 @@ def test_the_total_weighs_every_loss() -> None:
     expected = sum(getattr(weights, name) * float(value) for name, value in found.items())
     assert float(total(found, weights)) == pytest.approx(expected)
     assert set(found) | {"found", "points", "traits"} == set(Weights.__dataclass_fields__)
+
+
+LABELLED = ("flow", "affine", "parts", "gate", "paint")
+
+
+def gradients(batch: Batch, fields: Fields, *names: str) -> dict[str, torch.Tensor]:
+    """Of the named losses' sum, by field."""
+    leaves = {key: getattr(fields, key).clone().requires_grad_() for key in fields.__slots__}
+    losses = composition_losses(Fields(**leaves), batch, torch.ones(2))
+    torch.stack([losses[name] for name in names]).sum().backward()
+    return {key: torch.zeros_like(v) if v.grad is None else v.grad for key, v in leaves.items()}
+
+
+def test_labels_that_nobody_knows_teach_nothing() -> None:
+    """Zeros stand where they would be; a clip beside learns as if it were alone."""
+    batch, fields = truth()
+    half, fields = batch.frames, fields * 0.1
+    fields = replace(fields, affine_NK6=fields.affine_NK6 + 0.05)  # every part moves
+    blank = replace(batch, part_NHW=batch.part_NHW.clone(), affine_NK6=batch.affine_NK6.clone())
+    blank.part_NHW[half:] = 0
+    blank.affine_NK6[half:] = 0
+    blank = replace(blank, truth_B=torch.tensor([True, False]))
+    found = gradients(blank, fields, *LABELLED)
+    for name, gradient in found.items():
+        assert not gradient[half:].any(), name
+    assert all(found[name][:half].any() for name in ("affine_NK6", "parts_NKHW", "gate_N1HW"))
+    planted = gradients(replace(blank, truth_B=None), fields, *LABELLED)
+    assert planted["affine_NK6"][half:].any() and planted["parts_NKHW"][half:].any()
+
+
+def test_where_no_motion_is_known_frames_teach_it() -> None:
+    batch, fields = truth()
+    fields, half = fields * 0.1, batch.frames
+    known = gradients(batch, fields, "clip", "sharp")["affine_NK6"]
+    batch = replace(batch, truth_B=torch.tensor([True, False]))
+    found = gradients(batch, fields, "clip", "sharp")["affine_NK6"]
+    assert not known.any() and not found[:half].any() and found[half:].abs().max() > 1e-4
+
+
+def test_all_clips_known_is_the_same_as_not_asked() -> None:
+    batch, fields = truth()
+    usual = composition_losses(fields * 0.5, batch, torch.ones(2))
+    told = replace(batch, truth_B=torch.ones(2, dtype=torch.bool))
+    for name, value in composition_losses(fields * 0.5, told, torch.ones(2)).items():
+        assert torch.equal(value, usual[name])

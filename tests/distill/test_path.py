@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from minuet.contracts.errors import RequestError
 from minuet.distill import path
 
 
@@ -46,3 +47,30 @@ def test_training_levels_are_in_range_and_a_fifth_is_nearly_pure_noise() -> None
 def test_the_same_address_gives_the_same_noise_and_another_another() -> None:
     assert torch.equal(path.noise(1, 2, (8,)), path.noise(1, 2, (8,)))
     assert not torch.equal(path.noise(1, 2, (8,)), path.noise(2, 1, (8,)))
+
+
+@pytest.mark.parametrize(("steps", "emulated"), [(8, 160), (8, 40), (5, 20), (4, 4), (1, 6)])
+def test_linear_quadratic_levels_begin_slowly_bend_smoothly_and_arrive(
+    steps: int, emulated: int
+) -> None:
+    f = [1 - level for level in path.linear_quadratic(steps, emulated)]
+    linear = steps // 2
+    assert len(f) == steps + 1 and f[0] == 0 and f[-1] == 1
+    assert f[: linear + 1] == pytest.approx([i / emulated for i in range(linear + 1)])
+    # A parabola through the next three points (f(L) among them) has slope 1 / N at L.
+    if steps - linear >= 2:
+        one, two = f[linear + 1] - f[linear], f[linear + 2] - f[linear]
+        assert (4 * one - two) / 2 == pytest.approx(1 / emulated)
+
+
+@pytest.mark.slow  # diffusers takes its time to import
+@pytest.mark.parametrize(("steps", "emulated"), [(8, 160), (8, 40), (6, 24)])
+def test_linear_quadratic_levels_are_those_of_diffusers(steps: int, emulated: int) -> None:
+    mochi = pytest.importorskip("diffusers.pipelines.mochi.pipeline_mochi")
+    theirs = mochi.linear_quadratic_schedule(steps, (steps // 2) / emulated)
+    assert path.linear_quadratic(steps, emulated) == pytest.approx([*theirs, 0.0])
+
+
+def test_fewer_steps_than_are_made_cannot_be_emulated() -> None:
+    with pytest.raises(RequestError, match="steps <= emulated"):
+        path.linear_quadratic(8, 4)

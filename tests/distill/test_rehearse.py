@@ -9,7 +9,8 @@ import torch
 
 from minuet.distill.rehearse import rehearse
 from minuet.distill.store import ClipStore, Known, shard_path, write_shard
-from minuet.models.denoiser import SIZES, Denoiser
+from minuet.models.config import SIZES
+from minuet.models.denoiser import Denoiser
 
 TURN, LEFT, RIGHT = 5, 6, 7
 TINY = replace(

@@ -3,7 +3,7 @@
 import torch
 from torch.testing import assert_close
 
-from minuet.distill.path import noise
+from minuet.distill.path import generator, noise
 from minuet.distill.sample import sample
 from minuet.models.compose import compose
 from tests.distill.squares import squares
@@ -36,3 +36,19 @@ def test_without_guidance_an_empty_caption_is_like_any_other() -> None:
     once = sample(*args, guidance=1.0, bfloat16=False)
     twice = sample(*args, guidance=3.0, bfloat16=False)
     assert_close(once.affine_NK6, twice.affine_NK6, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_noising_anew_starts_each_step_from_the_last_estimate_alone() -> None:
+    network, batch = denoiser(scales=1), squares(side=16)
+    sticker, tokens = batch.sticker_BCHW, torch.randint(1, 32, (2, 16), dtype=torch.int32)
+    start = noise(0, 0, (2, 4, 4, 16, 16))
+    given = (network, sticker, tokens, start, LEVELS)
+    got = sample(*given, scales=(2.0,), fresh=generator(7), bfloat16=False)
+    said = network.encode(sticker, tokens, torch.full((2, 1), 2.0))
+    first = network.fields(start, torch.ones(2), sticker, said)
+    clean = compose(sticker, first, 4).reshape(start.shape) * 2 - 1
+    z = 0.3 * clean + 0.7 * torch.randn(start.shape, generator=generator(7))
+    fields = network.fields(z, torch.full((2,), 0.7), sticker, said)
+    assert_close(got.affine_NK6, fields.affine_NK6, atol=1e-5, rtol=1e-4)
+    assert_close(got.paint_NCHW, fields.paint_NCHW, atol=1e-5, rtol=1e-4)

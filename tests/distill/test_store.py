@@ -1,6 +1,7 @@
 """Clips on disk: there and back, whole or refused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,15 @@ def test_a_clip_comes_back_as_it_was(tmp_path: Path) -> None:
     np.testing.assert_allclose(moved, given.affine_TK23, atol=1e-6)
     assert batch.tokens_BL.tolist() == [[5, 1, 0], [0, 2, 0]]
     assert batch.noise_B.tolist() == [105, 100]
+
+
+def test_frames_that_were_permuted_come_back_in_their_order(tmp_path: Path) -> None:
+    given = known(1)
+    lying = np.ascontiguousarray(given.frames_THWC.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    clip = replace(given, frames_THWC=lying)
+    store.write_shard(shard_path(tmp_path, 0), [clip, clip], {})
+    found = load_file(shard_path(tmp_path, 0))["frames"]
+    np.testing.assert_array_equal(found[1], given.frames_THWC)
 
 
 def test_what_is_told_of_clips_is_told_of_the_asked_ones_only(tmp_path: Path) -> None:
@@ -133,3 +143,29 @@ def test_a_shard_with_an_array_missing_or_short_is_refused(
 def test_too_few_clips_are_refused_with_both_numbers(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="9 clips are needed, 6 are here"):
         ClipStore(filled(tmp_path, 6), 9)
+
+
+def test_a_clip_of_which_no_parts_are_known_says_so(tmp_path: Path) -> None:
+    def make(index: int) -> Known:
+        return replace(known(index), truth=index % 2 == 0)
+
+    list(fill(tmp_path, 6, make, {}))
+    clips, middle = ClipStore(tmp_path, 6), torch.full((3,), 0.5)
+    batch = clips.batch([3, 0, 5], middle)
+    assert batch.truth_B is not None and batch.truth_B.tolist() == [False, True, False]
+    assert clips.batch([0, 2, 4], middle).truth_B is None
+
+
+def test_shards_from_before_know_the_truth_of_every_clip(tmp_path: Path) -> None:
+    clips = ClipStore(filled(tmp_path, 4), 4)
+    assert "truth" not in load_file(shard_path(tmp_path, 0))
+    assert clips.batch([0, 1], torch.zeros(2)).truth_B is None
+
+
+def test_a_truth_that_is_too_short_is_damage(tmp_path: Path) -> None:
+    list(fill(tmp_path, 4, lambda index: replace(known(index), truth=False), {}))
+    arrays = load_file(shard_path(tmp_path, 0))
+    arrays["truth"] = arrays["truth"][:2].clone()
+    save_file(arrays, shard_path(tmp_path, 0))
+    with pytest.raises(DamagedError, match="'truth': 2"):
+        ClipStore(tmp_path, 4)

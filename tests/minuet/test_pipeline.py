@@ -1,5 +1,7 @@
 """A recipe runs from nothing to a student, and goes on where it was."""
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from minuet import casting
+from minuet.casting import read_summary
+from minuet.checks import check_recipe
 from minuet.contracts.errors import DamagedError, RequestError
-from minuet.contracts.files import write_bytes
-from minuet.contracts.recipe import Recipe, Taste, recipe_from
+from minuet.contracts.files import write_bytes, write_json
+from minuet.contracts.recipe import METHODS, Ensemble, Recipe, Taste, recipe_from
+from minuet.curation.candidates import Candidates
+from minuet.distill import ensemble
+from minuet.distill.store import shard_path, write_shard
 from minuet.models.student import load_student
-from minuet.pipeline import Pipeline, check_stages, read_summary
+from minuet.pipeline import Pipeline
 from minuet.stickers.motions import MOTIONS
 
 TINY = {
@@ -67,6 +75,14 @@ def finished(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+LATER = ("candidates", "kept", "student", "steps", "recipe.json")
+
+
+def begun(finished: Path, folder: Path, without: Sequence[str]) -> Path:
+    """A folder with the first stages of the finished run."""
+    return shutil.copytree(finished, folder, ignore=lambda where, names: set(without) & set(names))
+
+
 def test_the_student_has_the_recipes_sampler_and_folds_guidance_in(
     finished: Path, recipe: Recipe
 ) -> None:
@@ -100,18 +116,18 @@ def test_a_folder_holds_one_recipes_run(finished: Path, recipe: Recipe) -> None:
         Pipeline(replace(recipe, seed=4), finished, easy_judge, Told())
 
 
-def test_a_judge_that_keeps_nothing_is_said(tmp_path: Path, recipe: Recipe) -> None:
+def test_a_judge_that_keeps_nothing_is_said(finished: Path, tmp_path: Path, recipe: Recipe) -> None:
     strict = replace(recipe, curate=replace(recipe.curate, motion=0.5))
     with pytest.raises(RequestError, match="kept no candidate"):
-        Pipeline(strict, tmp_path, blind_judge, Told()).run()
+        Pipeline(strict, begun(finished, tmp_path / "run", LATER), blind_judge, Told()).run()
 
 
 @pytest.mark.parametrize(
     ("wrong", "what"),
     [
         ({"size": "huge"}, "'huge' is not one of"),
-        ({"init": "nowhere"}, "neither an earlier stage nor a student's folder"),
-        ({"init": "student"}, "neither an earlier stage nor a student's folder"),
+        ({"init": "nowhere"}, "neither an earlier stage nor a student"),
+        ({"init": "student"}, "neither an earlier stage nor a student"),
         ({"taste": Taste(weights={"flwo": 1.0})}, r"no loss is called \['flwo'\]"),
     ],
 )
@@ -161,23 +177,26 @@ def with_base(**changes: object) -> Recipe:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (with_base(size="teacher"), "teachers/one: base is not of size 'demo'"),
-        (with_base(init="shipped:student"), "base: shipped:student is not of size 'demo'"),
-        (with_base(init="shipped:nobody"), "base: init 'shipped:nobody' is neither"),
-        (with_base(size="phone-60m", study=3), "base: size 'phone-60m' finds no parts to study"),
+        (with_base(size="teacher"), "teachers.one.init: base is not of size 'demo'"),
+        (with_base(init="shipped:student"), "base.init: shipped:student is not of size 'demo'"),
+        (with_base(init="shipped:nobody"), "base.init: 'shipped:nobody' is neither"),
+        (
+            with_base(size="phone-60m", study=3),
+            "base.study: size 'phone-60m' finds no parts",
+        ),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused_before_the_first_stage(
     asked: Recipe, message: str
 ) -> None:
     with pytest.raises(RequestError, match=message):
-        check_stages(asked)
+        check_recipe(asked)
 
 
 def test_any_training_may_begin_with_what_is_shipped() -> None:
     begun = {"size": "pocket", "init": "shipped:student", "clips": 8}
     one = {"size": "pocket", "init": "base", "clips": 8}
-    check_stages(recipe_from(TINY | {"base": begun, "teachers": {"one": one}}, "tiny"))
+    check_recipe(recipe_from(TINY | {"base": begun, "teachers": {"one": one}}, "tiny"))
 
 
 def test_what_was_prepared_is_kept_when_the_first_step_is_interrupted(
@@ -199,3 +218,94 @@ def test_what_was_prepared_is_kept_when_the_first_step_is_interrupted(
     again = Told()
     Pipeline(recipe, tmp_path, easy_judge, again).train("student", recipe.student)
     assert not {"rehearse student", "study student"} & set(again.stages)
+
+
+def further(finished: Path, folder: Path, **more: Any) -> Recipe:
+    """A recipe that goes on where the finished run had a student, and a folder with that run."""
+    begun(finished, folder, ("steps", "recipe.json"))
+    return recipe_from(TINY | more, "tiny")
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "kept"])
+def test_every_method_of_few_steps_ends_in_a_student(
+    finished: Path, tmp_path: Path, method: str
+) -> None:
+    few = {"clips": 4, "batch": 2, "levels": [1.0, 0.5, 0.0], "method": method}
+    few |= {"teacher": "two", "teacher_steps": 4, "turns": 1}
+    recipe = further(finished, tmp_path / "run", steps=few)
+    made = Pipeline(recipe, tmp_path / "run", easy_judge, Told()).run()
+    assert made is not None
+    student = load_student(made)
+    before = load_student(tmp_path / "run" / "student" / "model").network.state_dict()
+    after = student.network.state_dict()
+    assert student.sampler.levels == (1.0, 0.5, 0.0)
+    assert any(not np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_student_shrinks_hears_scores_and_is_tuned(finished: Path, tmp_path: Path) -> None:
+    parts = {
+        "early": {"teacher": "one", "low": 0.5},
+        "late": {"teacher": "two", "high": 0.5, "critic": False},
+    }
+    recipe = further(
+        finished,
+        tmp_path / "run",
+        shrink={"clips": 8, "batch": 4, "removed": 1, "width": 0.5, "halved": True},
+        factorized={"clips": 4, "batch": 2, "steps": 2, "rank": 2, "critics": 0.5, "parts": parts},
+        tune={"clips": 4, "batch": 2, "every": 1, "stickers": 2},
+    )
+    made = Pipeline(recipe, tmp_path / "run", easy_judge, Told()).run()
+    assert made == tmp_path / "run" / "tuned" / "model"
+    whole = load_student(tmp_path / "run" / "student" / "model").network
+    small = load_student(made).network
+    assert small.config.halved and len(small.config.removed) == 1 and small.config.widths
+    few, many = (sum(one.numel() for one in net.parameters()) for net in (small, whole))
+    assert few < 0.8 * many
+    again = Told()
+    assert Pipeline(recipe, tmp_path / "run", blind_judge, again).run() == made
+    assert not any(stage.startswith("train") for stage in again.stages)
+
+
+def test_a_run_waits_for_people_and_goes_on_with_what_they_kept(
+    finished: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_from(TINY | {"curate": {**TINY["curate"], "by": "people"}}, "tiny")  # type: ignore[dict-item]
+    begun(finished, tmp_path / "run", LATER)
+    tmp_path /= "run"
+    assert Pipeline(recipe, tmp_path, easy_judge, Told()).run() is None
+    assert not (tmp_path / "kept").exists()
+    found = Candidates(tmp_path / "candidates")
+    assert len(found.clips) == 6 and found.teachers == ["one", "two"]
+    assert Pipeline(recipe, tmp_path, easy_judge, Told()).run() is None  # and nothing is redone
+    chosen = [found.known(found.clips[0].clip)]
+    write_shard(shard_path(tmp_path / "kept", 0), chosen, {})
+    summary = {"kept": 1, "candidates": 6, "kept_by_teacher": {"one": 1}}
+    write_json(tmp_path / "kept" / "summary.json", summary)
+    assert Pipeline(recipe, tmp_path, blind_judge, Told()).run() is not None
+
+
+def test_teachers_that_were_interrupted_animate_only_what_is_left(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished / "teachers", tmp_path / "run" / "teachers")
+    recipe = replace(recipe_from(TINY, "tiny"), ensemble=Ensemble(stickers=4, steps=2))
+    monkeypatch.setattr(casting, "CHUNK", 2)
+    asked: list[int] = []
+    real = ensemble.candidates
+
+    def counted(teachers: Any, requests: Any, seed: int) -> Any:
+        if len(asked) == 1:
+            asked.append(-1)
+            raise KeyboardInterrupt
+        asked.append(len(requests))
+        return real(teachers, requests, seed)
+
+    monkeypatch.setattr(ensemble, "candidates", counted)
+    run = Pipeline(recipe, tmp_path / "run", easy_judge, Told())
+    with pytest.raises(KeyboardInterrupt):
+        run.cast()
+    assert run.cast() and asked == [2, -1, 2]
+    shutil.copytree(finished / "teachers", tmp_path / "b" / "teachers")
+    assert Pipeline(recipe, tmp_path / "b", easy_judge, Told()).cast()
+    kept = "kept/clips-00000.safetensors"
+    assert (tmp_path / "run" / kept).read_bytes() == (tmp_path / "b" / kept).read_bytes()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from minuet.contracts.errors import RequestError
+from minuet.contracts.recipe import FieldError, Recipe
 from minuet.presets import MAX_RECIPE_BYTES, preset_names, read_recipe
 
 GOOD = """
@@ -51,9 +52,13 @@ def test_a_shipped_start_keeps_its_name(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("seed: 1", "", "'seed' is missing"),
-        ("seed: 1", "seed: one", "seed: int is needed, got 'one'"),
-        ("seed: 1", "sed: 1", "unknown fields"),
-        ("clips: 20", "clips: -20", "student: clips >= 0"),
+        ("seed: 1", "seed: one", "line 3: seed: a whole number is needed, got 'one'"),
+        ("seed: 1", "sed: 1", "line 3: sed: there is no such field"),
+        ("clips: 20", "clips: -20", "line 9: student: clips >= 0"),
+        ("clips: 20", "clips: 20, taste: {big: x}", "line 9: student.taste.big: a number is nee"),
+        ("seed: 1", "seed: 1\nseed: 2", "line 4: seed: is said twice"),
+        ("clips: 20", "clips: 20, clips: 21", "line 9: student.clips: is said twice"),
+        ("stickers: 4", "stickers: [4", "line 7: not readable as YAML .expected"),
         (GOOD, "- a\n- b", "a mapping is needed"),
         (GOOD, "a: [", "not readable as YAML"),
         (GOOD, "a: !!python/object/apply:os.getcwd []", "not readable as YAML"),
@@ -71,6 +76,20 @@ def test_a_wrong_recipe_is_refused_in_words(
     assert old in GOOD
     with pytest.raises(RequestError, match=message):
         read_recipe(written(tmp_path, GOOD.replace(old, new)))
+
+
+def test_what_only_the_caller_knows_to_be_wrong_has_its_line_too(tmp_path: Path) -> None:
+    def check(recipe: Recipe) -> None:
+        raise FieldError(("teachers", "motion", "size"), f"there is no {recipe.name}.")
+
+    with pytest.raises(RequestError, match=r"recipe.yaml, line 6: teachers.motion.size: there is"):
+        read_recipe(written(tmp_path, GOOD), check)
+
+
+def test_lines_that_stand_for_gigabytes_are_read_once(tmp_path: Path) -> None:
+    bomb = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
+    with pytest.raises(RequestError, match="line 1: a0: there is no such field"):
+        read_recipe(written(tmp_path, bomb))
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:

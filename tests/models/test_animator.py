@@ -87,3 +87,25 @@ def test_other_sides_are_refused(side: int) -> None:
 def test_a_latent_network_is_refused() -> None:
     with pytest.raises(RequestError, match="head 'latent'"):
         Animator(denoiser(**LATENT), LEVELS, 64)
+
+
+@torch.no_grad()
+def test_a_program_carries_the_scales_its_network_is_told() -> None:
+    network = denoiser(scales=2)
+    one, other = (
+        Animator(network, LEVELS, 64, scales).eval() for scales in ((1.0, 3.0), (2.0, 3.0))
+    )
+    given = one.example()
+    assert [spec.name for spec in one.signature().inputs] == ["image", "tokens", "noise"]
+    assert not torch.equal(one(*given), other(*given))
+    program = torch.export.export(one, given, strict=False)
+    again = one.example(seed=1)
+    assert_close(program.module()(*again), one(*again), atol=PIXEL_STEP, rtol=0)
+
+
+@pytest.mark.parametrize(("told", "scales"), [(0, (1.5,)), (1, ()), (1, (1.5, 2.0)), (1, (0.0,))])
+def test_other_scales_than_the_network_is_told_are_refused(
+    told: int, scales: tuple[float, ...]
+) -> None:
+    with pytest.raises(RequestError, match=f"told {told} guidance scales"):
+        Animator(denoiser(scales=told), LEVELS, 64, scales)

@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 from minuet.contracts.errors import RequestError
 from minuet.models.compose import compose
-from minuet.models.denoiser import SIZES, Denoiser, DenoiserConfig, first_frame
+from minuet.models.config import SIZES, DenoiserConfig
+from minuet.models.denoiser import Denoiser, first_frame
 from tests.models.tiny import LATENT, TINY, denoiser
 
 PARAMETERS = {"demo": 0.6e6, "phone-60m": 60e6, "phone-300m": 300e6}

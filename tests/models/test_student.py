@@ -148,3 +148,21 @@ def test_evaluations_count_guidance_passes() -> None:
 def test_levels_fall_from_one_to_zero(levels: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="fall from 1 to 0"):
         Sampler(levels=levels)
+
+
+def test_scales_survive_the_disk_and_may_be_others_at_export(tmp_path: Path) -> None:
+    sampler = Sampler(levels=LEVELS, scales=(1.5, 3.0))
+    student = Student(network=denoiser(scales=2), sampler=sampler, tokenizer="", card="")
+    save_student(student, tmp_path / "student")
+    loaded = load_student(tmp_path / "student")
+    assert loaded.sampler == sampler
+    for asked, found in ((None, [1.5, 3.0]), ((2.0, 4.0), [2.0, 4.0])):
+        scales = loaded.animator(64, scales=asked).scales
+        assert scales is not None and scales.tolist() == [found]
+
+
+def test_a_folder_from_before_there_were_scales_has_none(folder: Path) -> None:
+    about = json.loads((folder / "model.json").read_text())
+    del about["sampler"]["scales"], about["config"]["scales"]
+    (folder / "model.json").write_text(json.dumps(about))
+    assert load_student(folder).sampler == Sampler(levels=LEVELS)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from minuet.models.autoencoder import Autoencoder, AutoencoderConfig
-from minuet.models.denoiser import Denoiser, DenoiserConfig
+from minuet.models.config import DenoiserConfig
+from minuet.models.denoiser import Denoiser
 
 TINY = DenoiserConfig(
     fine=8,

@@ -38,3 +38,11 @@ def test_an_earlier_student_an_empty_folder_and_nothing_are_fine(tmp_path: Path)
     for name in STUDENT:
         (tmp_path / name).touch()
     check_place(tmp_path)
+
+
+def test_a_tracker_that_there_is_not_is_refused_before_anything_is_taught(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["distill", "demo", "-o", str(tmp_path / "new"), "--tracker", "waltz"]
+    )
+    assert done.exit_code == 2 and "no tracker is called 'waltz'" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -22,7 +22,7 @@ from minuet.contracts.errors import RequestError
 from minuet.contracts.files import sha256_of
 from minuet.export.bundle import load_bundle
 from minuet.exporting import Job
-from minuet.models.denoiser import DenoiserConfig
+from minuet.models.config import DenoiserConfig
 from minuet.models.student import Sampler, Student, save_student
 from minuet.stickers import captions
 

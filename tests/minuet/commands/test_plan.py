@@ -1,14 +1,16 @@
 """A plan counts what a recipe would do, and what it costs."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from minuet.__main__ import app
-from minuet.commands.plan import Act, acts_of, forward
+from minuet.acts import Act, acts_of, forward
 from minuet.distill.study import BATCH
-from minuet.presets import read_recipe
+from minuet.presets import FOLDER, read_recipe
 
 
 def by_stage(preset: str) -> dict[str, Act]:
@@ -51,3 +53,39 @@ def test_hours_are_work_over_speed() -> None:
 def test_an_unknown_recipe_is_a_wrong_request() -> None:
     done = CliRunner().invoke(app, ["plan", "waltz"])
     assert done.exit_code == 2 and "waltz" in done.stderr
+
+
+def said(*arguments: str) -> dict[str, Any]:
+    done = CliRunner().invoke(app, ["plan", *arguments, "--json"])
+    assert done.exit_code == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_network_of_ones_own_is_told_by_its_parameters() -> None:
+    found = said("demo", "--student=1e9", "--teacher=2e9", "--rivals=1e9", "--clip-memory=0.5")
+    holds = found["memory"]["your student"]["copied"]["held"]
+    assert holds["weights"] == 4e9 and holds["teachers"] == 8e9 and holds["rivals"] == 16e9
+    assert "nothing fits" in found["advice"]["your student"][0]
+
+
+def test_each_training_says_what_fits() -> None:
+    found = said("default", "--devices=4", "--device-memory=16")
+    assert set(found["memory"]) == set(found["advice"]) and len(found["memory"]) == 2
+    assert all(told == ["copies fit (DDP)"] for told in found["advice"].values())
+
+
+def test_a_size_that_there_is_not_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = (FOLDER / "demo.yaml").read_text()
+    path.write_text(text.replace("motion: {size: teacher", "motion: {size: giant"))
+    done = CliRunner().invoke(app, ["plan", str(path)])
+    assert done.exit_code == 2
+    assert "mine.yaml, line 9: teachers.motion.size: 'giant' is not one of" in done.stderr
+
+
+def test_a_measured_speed_takes_the_place_of_the_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minuet.trial.gigaflops", lambda size, flop, seconds: 50.0)
+    found = said("demo", "--measure")
+    assert found["measured_gflops"] == {"pocket": 50.0, "teacher": 50.0}
+    assert found["estimated_hours"] == pytest.approx(found["teraflop"] * 20 / 3600)

@@ -1,0 +1,1 @@
+"""Networks with fewer blocks, channels, pixels or frames, and how they recover."""
