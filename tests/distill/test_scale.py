@@ -23,7 +23,7 @@ from tests.distill.fleets import PLAIN, ROOT, go, launched, made
 from tests.distill.squares import draw, squares
 from tests.models.tiny import denoiser
 
-STEPS = 4
+STEPS = 6
 ROUNDING = 1e-5  # of a loss: the same sums in another order, and contiguous convolutions
 # Of a weight, whose gradient may be nothing but rounding: a quarter of a step of Adam's.
 WEIGHT = 3e-4
@@ -52,23 +52,21 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_two_processes_with_copies_take_the_steps_of_one(alone: Path, tmp_path: Path) -> None:
-    launched(tmp_path, 2, "--duels", f"--steps={STEPS}")
-    close(alone, tmp_path)
-
-
-@pytest.mark.slow
-def test_shards_take_the_steps_of_one_and_any_number_of_processes_goes_on_from_any(
+def test_copies_and_shards_take_the_steps_of_one_and_go_on_from_each_other(
     alone: Path, tmp_path: Path
 ) -> None:
     told = "--duels", f"--steps={STEPS}"
     launched(tmp_path, 2, *told, "--until=1", sharded=True)
     index = json.loads((tmp_path / "checkpoint.json").read_text())
     assert index["about"]["step"] == "2" and len(index["parts"]) == 2
-    launched(tmp_path, 1, *told, "--until=3")
+    launched(tmp_path, 2, *told, "--until=2")
     assert [path.name for path in tmp_path.glob("checkpoint*")] == ["checkpoint.safetensors"]
     launched(tmp_path, 2, *told, sharded=True)
     close(alone, tmp_path)
+    one = made(tmp_path, STEPS, duels=True)
+    assert one.resume() and one.step == STEPS  # a process alone, from both parts
+    ends = load_file(tmp_path / "average.safetensors")
+    assert all(torch.equal(value, ends[name]) for name, value in one.average.state_dict().items())
     part = max(tmp_path.glob("checkpoint-*.safetensors"))
     data = bytearray(part.read_bytes())
     data[-1] ^= 1
@@ -81,26 +79,27 @@ def test_shards_take_the_steps_of_one_and_any_number_of_processes_goes_on_from_a
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.distill.fleets"]
-    told = ["--steps=16", "--duels", "--save-seconds=0"]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([*command, str(whole), *told], cwd=ROOT, check=True)
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path: Path) -> None:
+    folders = whole, killed = tmp_path / "whole", tmp_path / "killed"
+    command = [sys.executable, "-m", "tests.distill.fleets", str(killed)]
+    command += ["--steps=16", "--duels", "--save-seconds=0"]
     seed = random.randrange(10**6)
     print("seed", seed)  # of a moment that breaks it
     rng, ends = random.Random(seed), []
     for _ in range(2):
-        process = subprocess.Popen([*command, str(killed), *told], cwd=ROOT)
+        process = subprocess.Popen(command, cwd=ROOT)
         before = _written(killed)
         while process.poll() is None and _written(killed) == before:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
         ends.append(process.wait())
-    subprocess.run([*command, str(killed), *told], cwd=ROOT, check=True)
     assert -signal.SIGKILL in ends
-    files = [folder / "average.safetensors" for folder in (whole, killed)]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    ones = [made(folder, 16, duels=True, save_seconds=0.0) for folder in folders]
+    for one in ones:
+        go(one)
+    states = [one.average.state_dict() for one in ones]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert losses(whole) == losses(killed)
 
 

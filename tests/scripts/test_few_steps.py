@@ -24,11 +24,12 @@ def test_methods_become_rows_and_finished_ones_are_not_trained_again(
     short = "--minutes 0.001 --clips 2 --lessons 4 --batch 2 --steps 1 2"
     command = f"few_steps -o {tmp_path / 'out'} --start {tmp_path / 'start'} {short} --methods "
     monkeypatch.setattr(sys, "argv", (command + "world matching folding").split())
+    monkeypatch.setattr(few_steps, "TRIAL", 1)
     few_steps.main()
     found = json.loads((tmp_path / "out" / "few-steps.json").read_text())["methods"]
     assert sorted(found) == ["folding", "matching", "start", "teacher", "world"]
     for name in ("world", "matching", "folding"):
-        assert found[name]["clips"] >= 8 and found[name]["seconds"] > 0
+        assert found[name]["clips"] >= 2 and found[name]["seconds"] > 0
         assert list(found[name]["by_steps"]) == ["1", "2"]
         assert set(found[name]["by_steps"]["2"]["metrics"]) == set(METRICS)
     assert found["teacher"]["by_steps"]["2"]["evaluations"] == 4
