@@ -154,6 +154,7 @@ class Steps:
     batch: int = 12
     learning_rate: float = 4e-4
     world_share: float = 0.5  # of the batches; the rest are kept candidates
+    rehearsal: int = 0  # steps in which words learn the motions of kept clips from their labels
     method: str = "kept"
     teacher: str = ""  # whom the other methods ask; none: the first
     then: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -165,8 +166,8 @@ class Steps:
         _check_training(self.clips, self.batch, self.learning_rate)
         if self.method not in METHODS:
             raise ValueError(f"method is one of {', '.join(METHODS)}, got {self.method!r}")
-        if self.teacher_steps < 1 or self.turns < 1:
-            raise ValueError("teacher_steps and turns are at least 1")
+        if self.teacher_steps < 1 or self.turns < 1 or self.rehearsal < 0:
+            raise ValueError("teacher_steps, turns >= 1 and rehearsal >= 0 are needed")
         falling = all(a > b for a, b in pairwise(self.levels))
         if len(self.levels) < 2 or self.levels[0] != 1 or self.levels[-1] != 0 or not falling:
             raise ValueError(f"levels fall from 1 to 0, got {self.levels}")

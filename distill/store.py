@@ -197,6 +197,11 @@ class ClipStore:
             known.append(not has or bool(self._files[file].get_slice(TRUTH)[row]))
         return None if all(known) else torch.tensor(known)
 
+    def known(self) -> torch.Tensor:
+        """Of which clips parts and motions are known: bool, in order."""
+        found = self._truth(list(range(len(self))))
+        return torch.ones(len(self), dtype=torch.bool) if found is None else found
+
     def draw(
         self,
         size: int,

@@ -164,16 +164,18 @@ class NetworkTeacher:
         return digest_of(about, self.network)
 
     def animate(self, sticker_BCHW: Tensor, tokens_BL: Tensor, noise_BTCHW: Tensor) -> Fields:
-        """The last step's guided fields."""
-        return sample(
+        """The last step's guided fields, where the stickers are, wherever the network is."""
+        place = self.network.stem.weight.device
+        fields = sample(
             self.network,
-            sticker_BCHW,
-            tokens_BL,
-            noise_BTCHW,
+            sticker_BCHW.to(place),
+            tokens_BL.to(place),
+            noise_BTCHW.to(place),
             self.levels,
             guidance=self.guidance,
             bfloat16=self.bfloat16,
         )
+        return fields.to(sticker_BCHW.device)
 
     @torch.no_grad()
     def predict(self, noisy: Tensor, t_B: Tensor, condition: Condition) -> Tensor:

@@ -21,10 +21,12 @@ from minuet.contracts.recipe import Factorized, Part, Shrink, Tune
 from minuet.distill import factorized
 from minuet.distill.adapters import attach, merge
 from minuet.distill.batch import Batch
+from minuet.distill.checkpoint import begun
 from minuet.distill.loop import Objective, TrainConfig, Trainer
 from minuet.distill.losses import Weights
 from minuet.distill.path import generator
 from minuet.distill.predict import Composed
+from minuet.distill.rehearse import rehearse
 from minuet.distill.score import Range
 from minuet.distill.shrink.extrude import by_norm
 from minuet.distill.shrink.importance import cut, importances, least
@@ -81,7 +83,7 @@ class Finish:
         """Without some blocks and channels: the task again, then as the uncut network answers."""
         stage = self.recipe.student
         task, levels = self.run.task(stage), stage.levels or (1.0, 0.5)
-        whole = copy.deepcopy(given.network).eval().requires_grad_(False)
+        whole = copy.deepcopy(given.network).eval().requires_grad_(False).to(self.run.fleet.device)
         after = Recovery(task=task, teacher=whole, levels=stage.levels)
         network = smaller(given.network, asked, self._lessons(), levels)
         for part, objective, share in (
@@ -109,6 +111,8 @@ class Finish:
         """Few steps of one pass each, from kept clips or by asking the teachers."""
         sampler = Sampler(levels=asked.levels, folded=self.recipe.ensemble.guidance)
         config = replace(self._config(asked, "steps"), seed=self.recipe.seed)
+        if asked.rehearsal and not begun(self.folder / "steps"):
+            self._rehearsed(given.network, asked.rehearsal)
         if asked.method == "kept":
             network = self.run.trained(
                 "steps", given.network, self.ends(), config, self.draw_both, sampler
@@ -125,6 +129,16 @@ class Finish:
             setting.average,
         )
         return replace(given, network=made.network, sampler=replace(sampler, folded=asked.guidance))
+
+    def _rehearsed(self, network: Denoiser, steps: int) -> None:
+        """Words learn the motions of kept clips, from what their teachers say of them."""
+
+        def told(step: int, error: float) -> None:
+            self.run.tell("rehearse steps", step, steps, f"kept motions: error {error:.4f}")
+
+        store = self._kept()
+        if (known := store.known()).any():
+            rehearse(network, store, steps, self.recipe.seed, odds=known.float(), tell=told)
 
     def _setting(self, asked: Any) -> Setting:
         teachers = self.run.teachers(asked.guidance)
@@ -254,7 +268,7 @@ def generality(student: Student, stickers: int) -> Callable[[nn.Module], float]:
 
     def metric(network: nn.Module) -> float:
         assert isinstance(network, Denoiser)
-        clips = animated(replace(student, network=network), asked)
+        clips = animated(replace(student, network=copy.deepcopy(network).cpu()), asked)
         return float(np.mean([combined(row) for row in rows_of(clips, asked, judge)]))
 
     return metric

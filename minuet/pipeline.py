@@ -169,7 +169,9 @@ class Pipeline:
                 note = f"words and motions, without pictures: error {error:.4f}"
                 self.tell(f"rehearse {name}", step, stage.rehearsal, note)
 
-            rehearse(network, store, stage.rehearsal, seed, stage.taste.wordings, rehearsed)
+            taste = stage.taste
+            odds = self.odds(taste) if taste.motions else None
+            rehearse(network, store, stage.rehearsal, seed, taste.wordings, odds, rehearsed)
         if stage.study:
             augment, mirror = self.augment(stage.taste), worlds.mirror()
 
@@ -227,7 +229,7 @@ class Pipeline:
             teacher = load_student(self.folder / "teachers" / name / "model")
             found[name] = NetworkTeacher(
                 name=name,
-                network=teacher.network,
+                network=teacher.network.to(self.fleet.device),
                 levels=teacher.sampler.levels,
                 guidance=guidance or teacher.sampler.guidance,
             )

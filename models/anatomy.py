@@ -3,7 +3,8 @@
 # Shapes: B clips, C channels, P the patch grid, Q the coarse one, R = 2 P, H = W = 4 P,
 # K parts, M landmarks, J traits, V = 2 M + 1 + J.
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,18 @@ class Anatomy:
         """Everything that a shift can be linear in, and one: (B, 2 M + 2)."""
         one_B1 = torch.ones_like(self.size_B1)
         return torch.cat([self.points_BM2.flatten(1), self.size_B1, one_B1], dim=1)
+
+    def __getitem__(self, clips_B: Tensor) -> "Anatomy":
+        """Of some stickers."""
+        return Anatomy(**{f.name: getattr(self, f.name)[clips_B] for f in _NAMES})
+
+
+_NAMES = fields(Anatomy)
+
+
+def joined(some: Sequence[Anatomy]) -> Anatomy:
+    """Several batches' as one."""
+    return Anatomy(**{f.name: torch.cat([getattr(one, f.name) for one in some]) for f in _NAMES})
 
 
 def known_anatomy(label_BV: Tensor, landmarks: int, certainty: float = 8.0) -> Anatomy:

@@ -47,6 +47,10 @@ class Fields:
         """Every field in float32."""
         return Fields(**{f.name: getattr(self, f.name).float() for f in _NAMES})
 
+    def to(self, device: torch.device) -> "Fields":
+        """Every field on a device."""
+        return Fields(**{f.name: getattr(self, f.name).to(device) for f in _NAMES})
+
 
 _NAMES = fields(Fields)
 

@@ -63,3 +63,26 @@ def test_no_steps_change_nothing(store: ClipStore) -> None:
     rehearse(network, store, 0, seed=0)
     after = network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_clips_that_are_never_drawn_teach_nothing(store: ClipStore) -> None:
+    torch.manual_seed(0)
+    network = Denoiser(TINY)
+    right = torch.tensor([0.0, 1.0] * 4)  # of the store's clips every second one turns right
+    rehearse(network, store, 150, seed=0, odds=right)
+    assert network.script is not None
+    tokens = torch.zeros(2, TINY.tokens, dtype=torch.int32)
+    tokens[:, 0], tokens[:, 1] = TURN, torch.tensor([LEFT, RIGHT])
+    film = torch.zeros(2 * TINY.frames, TINY.film)
+    told = network.script(network.script.words(tokens), film, None).reshape(2, TINY.frames, -1, 6)
+    assert told[1, 2, 0, 1] > 0.3 and told[0, 2, 0, 1] > 0
+
+
+def test_an_anatomy_that_no_label_tells_is_read_in_the_sticker(store: ClipStore) -> None:
+    torch.manual_seed(0)
+    network = Denoiser(replace(TINY, landmarks=2))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert store.column("anatomy").shape == (8, 0)
+    assert rehearse(network, store, 150, seed=0) < 0.01
+    changed = {n for n, v in network.state_dict().items() if not torch.equal(v, before[n])}
+    assert changed and all(name.startswith("script.") for name in changed)

@@ -38,7 +38,7 @@ TINY = {
         **{"size": "demo", "clips": 4, "batch": 4, "levels": [1.0, 0.6]},
         **{"rehearsal": 2, "study": 2},
     },
-    "steps": {"clips": 8, "batch": 4},
+    "steps": {"clips": 8, "batch": 4, "rehearsal": 2},
 }
 
 
