@@ -298,8 +298,8 @@ class Trainer:
         what = f"loss {name!r} is {losses[name]}" if name else f"gradient's norm is {norm}"
         raise RequestError(
             f"step {self.step}: the {what}{' of the rivals' if turn else ''}; lower the learning "
-            "rate, or the weight of that loss, and run the same command again. "
-            f"The last good state is in {self.checkpoint}."
+            "rate, or the weight of that loss, and train in another folder: stages that were done "
+            f"may be copied there. The last good state is in {self.checkpoint}."
         )
 
     # --- the run ---------------------------------------------------------------------------
@@ -326,7 +326,8 @@ class Trainer:
         c = self.config
         assert self.rivals is (objective.rivals if isinstance(objective, Contest) else None)
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not begun(self.folder):
+        # Asked of all before any of them saves: who comes late would find it begun, and not wait.
+        if not any(self.on.told(begun(self.folder))):
             self.save()  # a state to go back to
         log = Log(self.folder / "log.jsonl")
         saved = looked = logged = time.monotonic()

@@ -47,8 +47,9 @@ class Casting:
     @property
     def judged(self) -> bool:
         """Whether every teacher has answered, and the judge has seen it all."""
-        left = (self.folder / "candidates" / INDEX).exists() or self.kept
-        return left and not (self.folder / "asked").exists()
+        people = self.recipe.curate.by == "people"
+        left = people and (self.folder / "candidates" / INDEX).exists()
+        return (self.kept or left) and not (self.folder / "asked").exists()
 
     @property
     def kept(self) -> bool:
@@ -80,8 +81,12 @@ class Casting:
             RequestError: none is good enough.
         """
         verdicts = judged(list(self.answers()), judge, self.recipe.curate)
-        if verdicts:
-            write_candidates(self.folder / "candidates", verdicts, self.recipe.seed)
+        if not verdicts:
+            raise RequestError(
+                "no teacher made a clip that can be used: of pipelines, those whose background is "
+                "not flat are refused; ask for stickers on a plain one."
+            )
+        write_candidates(self.folder / "candidates", verdicts, self.recipe.seed)
         if self.recipe.curate.by == "judge" and not self.kept:
             self._keep(verdicts)
         rmtree(self.folder / "asked", ignore_errors=True)

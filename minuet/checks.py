@@ -5,9 +5,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from minuet import shipped
+from minuet.contracts.errors import MinuetError
 from minuet.contracts.files import contained
 from minuet.contracts.recipe import FieldError, Recipe, Stage, Taste
 from minuet.distill.losses import Weights
+from minuet.export.sources.folder import read_folder
 from minuet.models.config import SIZES
 from minuet.models.student import load_student
 from minuet.stickers.motions import MOTIONS
@@ -28,6 +30,11 @@ def check_recipe(recipe: Recipe) -> None:
         if stage.init:
             _check_start((*place, "init"), stage, sizes)
         sizes[name] = stage.size
+    for name, one in recipe.pipelines.items():
+        try:
+            read_folder(Path(one.folder))
+        except MinuetError as error:
+            raise FieldError(("pipelines", name, "folder"), str(error)) from error
     _check_few(recipe)
 
 

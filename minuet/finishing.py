@@ -6,6 +6,7 @@ Stages of a recipe, in this order; all but the steps may be left out.
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from minuet.pipeline import Pipeline
 
 ADDRESS = 77  # of the lessons by which blocks are weighed
-UNSEEN = 3_026  # seed of the stickers that a tuning is watched with; no training draws from it
 OUTER = ("caption", "sticker", "finder", "anatomy")  # run once a clip: little to win
 
 
@@ -85,24 +85,25 @@ class Finish:
         task, levels = self.run.task(stage), stage.levels or (1.0, 0.5)
         whole = copy.deepcopy(given.network).eval().requires_grad_(False).to(self.run.fleet.device)
         after = Recovery(task=task, teacher=whole, levels=stage.levels)
-        network = smaller(given.network, asked, self._lessons(), levels)
+        network: Any = smaller(given.network, asked, self._lessons(), levels)
         for part, objective, share in (
             ("task", task, asked.first),
             ("features", after, 1 - asked.first),
         ):
             config = self._config(asked, f"shrunk/{part}", share)
-            self._go_on(f"shrunk/{part}", network, objective, config, given.sampler)
+            network = self._go_on(f"shrunk/{part}", network, objective, config, given.sampler)
         return replace(given, network=network)
 
     def factorized(self, given: Student, asked: Factorized) -> Student:
         """Scores alone first, then scores and critics (distill/factorized.py)."""
-        network = Composed(given.network, fast=True)
+        network: Any = Composed(given.network, fast=True)
+        torch.manual_seed(self.run.seed("factorized"))  # LoRA begins by chance
         if asked.rank:
             attach(network, ["*"], rank=asked.rank)
         for part, share in (("scores", 1 - asked.critics), ("critics", asked.critics)):
             objective = voiced(asked, self.run.teachers(), critics=part == "critics")
             config = self._config(asked, f"factorized/{part}", share, floor=1.0)
-            self._go_on(f"factorized/{part}", network, objective, config, given.sampler)
+            network = self._go_on(f"factorized/{part}", network, objective, config, given.sampler)
         if asked.rank:
             merge(network)
         return replace(given, network=network.network)
@@ -110,7 +111,7 @@ class Finish:
     def few_steps(self, given: Student, asked: Any) -> Student:
         """Few steps of one pass each, from kept clips or by asking the teachers."""
         sampler = Sampler(levels=asked.levels, folded=self.recipe.ensemble.guidance)
-        config = replace(self._config(asked, "steps"), seed=self.recipe.seed)
+        config = self._config(asked, "steps")
         if asked.rehearsal and not begun(self.folder / "steps"):
             self._rehearsed(given.network, asked.rehearsal)
         if asked.method == "kept":
@@ -136,7 +137,7 @@ class Finish:
         def told(step: int, error: float) -> None:
             self.run.tell("rehearse steps", step, steps, f"kept motions: error {error:.4f}")
 
-        store = self._kept()
+        store = self.kept
         if (known := store.known()).any():
             rehearse(network, store, steps, self.recipe.seed, odds=known.float(), tell=told)
 
@@ -156,7 +157,7 @@ class Finish:
         trainer = Trainer(given.network, self._config(asked, "tuned"), self.folder / "tuned")
         trainer.resume()
         rule = StopRule(every=asked.every, fall=asked.fall, patience=asked.patience)
-        metric = generality(given, asked.stickers)
+        metric = generality(given, asked.stickers, self.run.seed("unseen"))
         found = tune(trainer, self.ends(), self.draw_kept, rule, metric)
         self.run.tell("tune", 1, 1, f"{len(found.looks)} looks; the best at step {found.best}")
         assert isinstance(trainer.average, Denoiser)
@@ -175,11 +176,11 @@ class Finish:
 
     def draw_world(self, size: int, rng: torch.Generator) -> Batch:
         """Lessons of the world, in the student's wordings."""
-        return self.run.lessons().draw(size, rng, wordings=self.recipe.student.taste.wordings)
+        return self.world.draw(size, rng, wordings=self.recipe.student.taste.wordings)
 
     def draw_kept(self, size: int, rng: torch.Generator) -> Batch:
         """Kept clips: of one teacher's kind at a time, for only trajectories have noise."""
-        store = self._kept()
+        store = self.kept
         paired = store.column("noise") >= 0
         if paired.any() and not paired.all():
             share = float(paired.float().mean())
@@ -199,12 +200,26 @@ class Finish:
         objective: Objective,
         config: TrainConfig,
         sampler: Sampler,
-    ) -> None:
-        """Lessons of the world; the network becomes the training's average."""
-        made = self.run.trained(name, network, objective, config, self.draw_world, sampler)
-        network.load_state_dict(made.state_dict())
+    ) -> nn.Module:
+        """Lessons of the world; the average, with what may be trained as it was.
 
-    def _kept(self) -> ClipStore:
+        A copy of it, since a network that was spread over processes stays so.
+        """
+        trained = {name: one.requires_grad for name, one in network.named_parameters()}
+        made = self.run.trained(name, network, objective, config, self.draw_world, sampler)
+        found: nn.Module = copy.deepcopy(made)
+        for key, one in found.named_parameters():
+            one.requires_grad_(trained[key])
+        return found
+
+    @cached_property
+    def world(self) -> ClipStore:
+        """The rendered clips."""
+        return self.run.lessons()
+
+    @cached_property
+    def kept(self) -> ClipStore:
+        """The kept ones."""
         return ClipStore(self.folder / "kept", read_summary(self.folder)["kept"])
 
     def _lessons(self) -> list[Batch]:
@@ -261,9 +276,9 @@ def voiced(
     return factorized.Factorized(voices=voices, steps=asked.steps, sds=asked.sds, rivals=rivals)
 
 
-def generality(student: Student, stickers: int) -> Callable[[nn.Module], float]:
-    """The mean combined score on stickers that nothing was taught with (quality.combined)."""
-    asked = list(held_out(stickers, seed=UNSEEN, split="train"))
+def generality(student: Student, stickers: int, seed: int) -> Callable[[nn.Module], float]:
+    """The mean combined score (quality.combined) on stickers of a seed of their own."""
+    asked = list(held_out(stickers, seed=seed, split="train"))
     judge = load_judge(shipped.folder() / "judge").judge()
 
     def metric(network: nn.Module) -> float:

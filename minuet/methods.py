@@ -60,7 +60,7 @@ def reflow(asked: Setting) -> Objective:
     """Ends of whole trajectories."""
     return Reflow(
         teacher=asked.teacher,
-        teacher_levels=asked.finer(asked.teacher_steps // 2),
+        teacher_levels=asked.finer(max(1, asked.teacher_steps // 2)),
         levels=asked.levels,
     )
 
@@ -104,7 +104,7 @@ def backward(asked: Setting) -> Objective:
     """The student's own trajectory, corrected."""
     return Backward(
         teacher=asked.teacher,
-        teacher_levels=asked.finer(asked.teacher_steps // 2),
+        teacher_levels=asked.finer(max(1, asked.teacher_steps // 2)),
         levels=asked.levels,
     )
 

@@ -241,7 +241,13 @@ class Pipeline:
         from minuet.teaching import pipeline_teacher
 
         return [
-            pipeline_teacher(name, Path(one.folder), one.arguments, told=one.told or USUAL)
+            pipeline_teacher(
+                name,
+                Path(one.folder),
+                one.arguments,
+                told=one.told or USUAL,
+                device=str(self.fleet.device),
+            )
             for name, one in self.recipe.pipelines.items()
         ]
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minuet.contracts.errors import RequestError
 from minuet.distill.path import generator, noised, standard
 from minuet.distill.predict import Composed, Lesson
 from minuet.distill.shrink.watch import Asked, watched
@@ -50,11 +51,17 @@ def _change(before: Tensor, after: Tensor) -> float:
 
 
 def least(scores: Mapping[str, float], count: int) -> tuple[str, ...]:
-    """The least important blocks, none of them within another."""
+    """The least important blocks, none of them within another.
+
+    Raises:
+        RequestError: there are not so many.
+    """
     chosen: list[str] = []
     for name in sorted(scores, key=lambda name: (scores[name], name)):
         if len(chosen) < count and not any(_nested(name, other) for other in chosen):
             chosen.append(name)
+    if len(chosen) < count:
+        raise RequestError(f"{count} blocks are to be removed, and {len(chosen)} can be.")
     return tuple(chosen)
 
 

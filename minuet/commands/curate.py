@@ -119,10 +119,10 @@ def _apply(
     told, aside = apply(run, candidates, answers.all(), unseen)
     if aside:
         out.say(f"{aside}: the kept set that was there before.")
-    if (run / "steps").exists():
+    if taught := [name for name in ("steps", "tuned") if (run / name).exists()]:
         out.warn(
-            f"{run / 'steps'} was taught with an earlier kept set; move it away, and "
-            "`minuet distill` teaches it anew."
+            f"{run}: {' and '.join(taught)} learnt from an earlier kept set; move "
+            f"{'it' if len(taught) == 1 else 'both'} away, and `minuet distill` teaches anew."
         )
     left = "left out" if unseen == "drop" else "left to the judge"
     missing = len(candidates.by_request) - told["seen"]

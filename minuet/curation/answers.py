@@ -91,7 +91,9 @@ def name_fault(name: str) -> str:
     odd = any(
         sign in BIDI or unicodedata.category(sign)[0] == "C" for sign in name.replace("\u200d", "")
     )
-    if not 0 < len(name) <= MAX_NAME or odd or name != unicodedata.normalize("NFC", name).strip():
+    plain = name == unicodedata.normalize("NFC", name).strip()
+    shown = name.replace("\u200d", "")
+    if not shown or len(name) > MAX_NAME or odd or not plain:
         return f"a name is 1 to {MAX_NAME} printed characters, got {short(name)}"
     if name[0] in FORMULA:
         return f"a name begins with none of {FORMULA}: a spreadsheet would run it"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -219,3 +220,39 @@ def test_each_report_is_one_line_of_the_log(whole: Trainer) -> None:
     lines = (whole.folder / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
     assert set(json.loads(lines[0])["losses"]) == {"loss", *Weights.__dataclass_fields__}
+
+
+def test_whether_a_run_has_begun_all_processes_say_before_any_saves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trainer(tmp_path, steps=1)
+    events: list[str] = []
+    save, told = one.save, one.on.told
+
+    def saving() -> None:
+        events.append("save")
+        save()
+
+    def telling(value: Any) -> list[Any]:
+        events.append("told")
+        return told(value)
+
+    monkeypatch.setattr(one, "save", saving)
+    monkeypatch.setattr(one.on, "told", telling)
+    one.run(OBJECTIVE, draw)
+    assert events.index("told") < events.index("save") and events.count("save") >= 2
+
+
+def test_a_run_that_another_process_found_begun_is_not_saved_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trainer(tmp_path, steps=1)
+    told = one.on.told
+    saved: list[int] = []
+    another = [True]
+    monkeypatch.setattr(
+        one.on, "told", lambda value: told(value) + (another if isinstance(value, bool) else [])
+    )
+    monkeypatch.setattr(one, "save", lambda: saved.append(one.step))
+    one.run(OBJECTIVE, draw)
+    assert 0 not in saved and saved

@@ -309,3 +309,16 @@ def test_teachers_that_were_interrupted_animate_only_what_is_left(
     assert Pipeline(recipe, tmp_path / "b", easy_judge, Told()).cast()
     kept = "kept/clips-00000.safetensors"
     assert (tmp_path / "run" / kept).read_bytes() == (tmp_path / "b" / kept).read_bytes()
+
+
+def test_a_kept_set_that_was_removed_is_chosen_again(finished: Path, tmp_path: Path) -> None:
+    run = begun(finished, tmp_path / "run", ("kept", "student", "steps"))
+    assert Pipeline(recipe_from(TINY, "tiny"), run, easy_judge, Told()).cast()
+    kept = "kept/clips-00000.safetensors"
+    assert (run / kept).read_bytes() == (finished / kept).read_bytes()
+
+
+def test_a_pipeline_that_is_not_there_is_said_before_anything_is_taught() -> None:
+    lent = {"film": {"folder": "nowhere"}}
+    with pytest.raises(RequestError, match=r"pipelines.film.folder: nowhere: no such folder"):
+        check_recipe(recipe_from(TINY | {"pipelines": lent}, "tiny"))

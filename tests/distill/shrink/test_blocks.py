@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from minuet.contracts.errors import RequestError
 from minuet.distill.loop import Objective, TrainConfig, Trainer
 from minuet.distill.losses import Weights
 from minuet.distill.objectives import FlowMatching
@@ -73,7 +74,9 @@ def test_a_block_that_does_nothing_is_the_least_important_and_is_not_missed() ->
 def test_the_least_are_chosen_apart_from_each_other() -> None:
     scores = {"a": 0.3, "a.temporal": 0.1, "b": 0.2, "ab": 0.4}
     assert least(scores, 2) == ("a.temporal", "b")
-    assert least(scores, 9) == ("a.temporal", "b", "ab")
+    assert least(scores, 3) == ("a.temporal", "b", "ab")
+    with pytest.raises(RequestError, match="4 blocks are to be removed, and 3 can be"):
+        least(scores, 4)
     with pytest.raises(ValueError, match="none were given"):
         importances(denoiser(), [], [0.5])
 

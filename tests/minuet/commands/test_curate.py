@@ -87,7 +87,7 @@ def test_what_people_keep_becomes_the_kept_set(run: Path) -> None:
         and "2 clips for 6 requests; 4 that nobody looked at are left out" in done.stdout
     )
     assert "kept.1: the kept set that was there before" in done.stdout
-    assert "taught with an earlier kept set" in done.stderr
+    assert "steps learnt from an earlier kept set" in done.stderr
     assert read_summary(run)["kept_by_teacher"] == {"bold": 1, "calm": 1, "deft": 0}
     told = json.loads(curate(run, "--apply", "--unseen", "judge", "--json").stdout)
     assert told["applied"]["kept"] == 5  # the judge refuses request 1

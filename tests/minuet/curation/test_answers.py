@@ -53,6 +53,10 @@ def test_a_missing_field_is_named(candidates: Candidates) -> None:
         answer_from(row, "row 1")
 
 
+def test_a_name_that_shows_nothing_is_none() -> None:
+    assert name_fault("\u200d") and name_fault("")
+
+
 @pytest.mark.parametrize("name", ["Ada", "<b>Ada</b>", "Zoë", "אדה", "👩\u200d🔬", "李 雷"])
 def test_people_may_be_called_what_they_are_called(name: str) -> None:
     assert not name_fault(name)
