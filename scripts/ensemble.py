@@ -65,6 +65,8 @@ def taught(pipeline: Pipeline) -> dict[str, Path]:
     """A student of all teachers, one of each, and what they all began from."""
     recipe, folder = pipeline.recipe, pipeline.folder
     pipeline.render()
+    if recipe.base is not None:
+        pipeline.train("base", recipe.base)
     for name, stage in recipe.teachers.items():
         pipeline.train(f"teachers/{name}", stage)
     start = pipeline.train("student", recipe.student)
