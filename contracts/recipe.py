@@ -87,9 +87,11 @@ class Lent:
     height: int = 0
     width: int = 0
     frames: int = 0
-    told: Mapping[str, str] = field(default_factory=dict[str, str])  # its argument: text, sticker
+    told: Mapping[str, str] = field(default_factory=lambda: {"prompt": "text", "image": "sticker"})
 
     def __post_init__(self) -> None:
+        if strange := sorted(set(self.told.values()) - {"text", "sticker"}):
+            raise ValueError(f"told: arguments can be told text or sticker, got {strange}")
         if min(self.steps, self.guidance, self.height, self.width, self.frames) < 0:
             raise ValueError("steps, guidance, height, width and frames are not below 0")
 

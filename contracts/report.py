@@ -7,7 +7,7 @@ from typing import Any, cast
 from minuet.contracts.errors import DamagedError
 from minuet.contracts.records import record
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,37 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peaks:
+    """What a machine was seen to reach at most, on so many threads."""
+
+    threads: int
+    gflops: dict[str, float]  # dtype -> 1e9 operations a second; a multiply-accumulate is two
+    read_gbs: float  # 1e9 bytes a second from memory
+
+    def __post_init__(self) -> None:
+        if min(self.threads, self.read_gbs, *self.gflops.values()) <= 0:
+            raise ValueError("peaks are above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """One operator of a watched run: where it ran, how long, and what it had to do."""
+
+    name: str
+    kind: str  # as the runtime calls it, e.g. Conv
+    unit: str  # who ran it, e.g. CPUExecutionProvider, XnnpackBackend, portable
+    p50_ms: float
+    stage: str = ""
+    dtype: str = ""  # that it computed in, e.g. fp32, bf16, int8; "": not told
+    macs: float | None = None  # multiply-accumulates, from the program
+    moved_bytes: float | None = None  # inputs, weights and outputs, each once
+
+    def __post_init__(self) -> None:
+        if min(self.p50_ms, self.macs or 0, self.moved_bytes or 0) < 0:
+            raise ValueError(f"operator {self.name!r:.40} has a figure below 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One artifact on one runtime: every sample kept, in order."""
 
@@ -33,7 +64,8 @@ class Run:
     runtime: str
     runtime_version: str
     threads: int
-    # "load", "first", "total"; "stage.<name>" of runs under a profiler, and those runs' "watched"
+    # "load", "first", "warm_up", "total", "sustained"; "stage.<name>" of runs under a profiler, and
+    # those runs' "watched"
     samples_ms: dict[str, tuple[float, ...]]
     peak_rss_mib: float | None
     bytes_on_disk: int
@@ -42,6 +74,13 @@ class Run:
     macs: float | None  # multiply-accumulates a clip, from the program
     refusal: str = ""  # why it was not run; then samples are empty
     unwatched: str = ""  # why its stages are not known
+    shown: int = 0  # frames of a clip that are displayed; 0: not known
+    peak_pss_mib: float | None = None  # shared pages by their share (Linux, Android)
+    mapped_mib: float | None = None  # of the artifact's files, mapped rather than read
+    energy_mj: float | None = None  # of a warm run, millijoules, the machine's rest included
+    unmetered: str = ""  # why its energy is not known
+    operators: tuple[Operator, ...] = ()  # slowest first
+    unplaced: str = ""  # why its operators are not known
 
     def __post_init__(self) -> None:
         for name, samples in self.samples_ms.items():
@@ -60,6 +99,7 @@ class Report:
     minuet: str
     seed: int
     size: int = 0  # side of the stickers in pixels; 0: not known
+    peaks: Peaks | None = None  # None: not measured
     schema: int = SCHEMA
 
     def to_json(self) -> dict[str, Any]:

@@ -237,7 +237,6 @@ class Pipeline:
 
     def lent(self) -> list[Films]:
         """Teachers that are folders of diffusers pipelines."""
-        from minuet.distill.pipelines import USUAL
         from minuet.teaching import pipeline_teacher
 
         return [
@@ -245,7 +244,7 @@ class Pipeline:
                 name,
                 Path(one.folder),
                 one.arguments,
-                told=one.told or USUAL,
+                told=one.told,
                 device=str(self.fleet.device),
             )
             for name, one in self.recipe.pipelines.items()

@@ -19,8 +19,6 @@ from minuet.distill.scale import blocks
 from minuet.models.config import SIZES, DenoiserConfig
 from minuet.models.denoiser import Denoiser
 
-BACKWARD = 3  # a training step costs about three forward passes: one forward, two backward
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:

@@ -95,6 +95,36 @@ class Desk:
 def application(desk: Desk) -> ASGIApp:
     """The whole site."""
 
+    pages = _pages()
+
+    def page(request: Request) -> Response:
+        name = request.path_params.get("name") or "index.html"
+        if name not in pages:
+            raise HTTPException(404)
+        return Response(pages[name], media_type=TYPES[name.rpartition(".")[2]])
+
+    async def post(request: Request) -> Response:
+        rows = await _rows(request)
+        return JSONResponse({"new": await run_in_threadpool(_store, desk, rows)})
+
+    routes = [
+        Route("/{token}/", page),
+        Route("/{token}/api/plan", lambda request: JSONResponse(_plan(desk, _asker(request)))),
+        Route("/{token}/api/scores", lambda request: JSONResponse(_scores(desk, request))),
+        Route("/{token}/api/answers", post, methods=["POST"]),
+        Route("/{token}/{kind}/{name}.webp", _pictures(desk)),
+        Route("/{token}/{name}", page),
+    ]
+    said: Mapping[Any, Any] = {RequestError: _told, HTTPException: _refused}
+    site = Starlette(routes=routes, exception_handlers=said)
+    site.router.redirect_slashes = False
+    return Guard(site, desk.token)
+
+
+def _pictures(desk: Desk) -> Callable[[Request], Response]:
+    """Clips and stickers, encoded once while they are asked for."""
+    stickers = {str(number): number for number in desk.candidates.by_request}
+
     @lru_cache(CLIPS_HELD)
     def clip(name: str) -> bytes:
         return KINDS[".webp"].encode(desk.candidates.frames(name), FPS)
@@ -114,31 +144,7 @@ def application(desk: Desk) -> ASGIApp:
         held = {"Cache-Control": "private, max-age=86400, immutable"}
         return Response(data, media_type="image/webp", headers=held)
 
-    stickers = {str(number): number for number in desk.candidates.by_request}
-    pages = _pages()
-
-    def page(request: Request) -> Response:
-        name = request.path_params.get("name") or "index.html"
-        if name not in pages:
-            raise HTTPException(404)
-        return Response(pages[name], media_type=TYPES[name.rpartition(".")[2]])
-
-    async def post(request: Request) -> Response:
-        rows = await _rows(request)
-        return JSONResponse({"new": await run_in_threadpool(_store, desk, rows)})
-
-    routes = [
-        Route("/{token}/", page),
-        Route("/{token}/api/plan", lambda request: JSONResponse(_plan(desk, _asker(request)))),
-        Route("/{token}/api/scores", lambda request: JSONResponse(_scores(desk, request))),
-        Route("/{token}/api/answers", post, methods=["POST"]),
-        Route("/{token}/{kind}/{name}.webp", picture),
-        Route("/{token}/{name}", page),
-    ]
-    said: Mapping[Any, Any] = {RequestError: _told, HTTPException: _refused}
-    site = Starlette(routes=routes, exception_handlers=said)
-    site.router.redirect_slashes = False
-    return Guard(site, desk.token)
+    return picture
 
 
 def _pages() -> dict[str, bytes]:
