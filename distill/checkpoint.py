@@ -3,7 +3,7 @@
 One process, or copies of it, write one safetensors file. Where each holds a shard of the weights,
 each writes its own part, and an index with sizes and hashes makes them the checkpoint at once:
 
-    checkpoint.safetensors      or      checkpoint.json  checkpoint-<step>-<part>.safetensors
+    checkpoint.safetensors    or    checkpoint.json checkpoint-<step>-<part>-of-<parts>.safetensors
 """
 
 import hashlib
@@ -57,13 +57,13 @@ def _write_parts(
         elif on.rank == 0:
             mine[name] = value
     data = save(_apart(mine), {"places": json.dumps(places)})
-    write_bytes(folder / _part(about, on.rank), data)
+    write_bytes(folder / _part(about, on.rank, on.world), data)
     digest = hashlib.sha256(data).digest() + len(data).to_bytes(8, "little")
     all_parts = on.gathered(torch.tensor(list(digest), dtype=torch.uint8))
     if on.rank == 0:
         told = [bytes(row.tolist()) for row in all_parts]
         parts = {
-            _part(about, rank): {
+            _part(about, rank, on.world): {
                 "sha256": row[:32].hex(),
                 "size_bytes": int.from_bytes(row[32:], "little"),
             }
@@ -73,8 +73,9 @@ def _write_parts(
         _remove(folder, keep=(INDEX, *parts))
 
 
-def _part(about: Mapping[str, str], rank: int) -> str:
-    return f"checkpoint-{int(about['step']):09d}-{rank:05d}.safetensors"
+def _part(about: Mapping[str, str], rank: int, world: int) -> str:
+    """The number of parts too: another fleet may save the same step again, file by file."""
+    return f"checkpoint-{int(about['step']):09d}-{rank:05d}-of-{world:05d}.safetensors"
 
 
 def _remove(folder: Path, keep: tuple[str, ...]) -> None:

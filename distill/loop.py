@@ -18,7 +18,17 @@ from minuet.distill.checkpoint import INDEX, WHOLE, Checkpoint, begun, write
 from minuet.distill.learner import Average, Learner, fill
 from minuet.distill.log import Log
 from minuet.distill.path import generator
-from minuet.distill.scale import Answer, Fleet, Question, fleet, placed, recomputing, share
+from minuet.distill.scale import (
+    Answer,
+    Fleet,
+    Question,
+    fleet,
+    insist_divisible,
+    least_shares,
+    placed,
+    recomputing,
+    share,
+)
 
 Draw = Callable[[int, torch.Generator], Any]  # how many clips -> a lesson of them
 
@@ -131,21 +141,11 @@ class Trainer:
         self.step = 0
         self.shares = config.shares
         self._sums: dict[str, float] = {}  # of the losses since the last report
-        self._set_shares(max(config.shares, self.on.world * self.on.accumulate))
+        self._set_shares(least_shares(self.on, config.shares))
 
     def _set_shares(self, shares: int) -> None:
         """Cut every batch into this many parts, as many for each process."""
-        batch, world = self.config.batch, self.on.world
-        if shares % world:
-            raise RequestError(
-                f"a batch is cut into {shares} shares here, which {world} processes cannot "
-                f"divide; launch a number of processes that divides {shares}."
-            )
-        if batch % shares:
-            raise RequestError(
-                f"a batch of {batch} cannot be cut into {shares} equal shares ({world} processes "
-                f"with {shares // world} each); choose a batch that {shares} divides."
-            )
+        insist_divisible(self.on, self.config.batch, shares)
         self.shares = shares
 
     # --- the checkpoint --------------------------------------------------------------------

@@ -152,6 +152,7 @@ class Launched:
         """DDP's copies or FSDP2's shards, all of them as the main process has them."""
         if not self.sharded:
             module: nn.Module = self._accelerator.prepare_model(asked)
+            self._accelerator.free_memory()  # else it holds every network that it ever prepared
             return module
         asked.to(self.device)
         loose = [value for value in asked.parameters() if not value.ndim]
@@ -247,6 +248,33 @@ def insist_whole(on: Fleet, what: str) -> None:
             f"{what} asks the average network while it trains, which shards (FSDP2) do not keep "
             "whole; launch copies (DDP) instead."
         )
+
+
+def insist_divisible(on: Fleet, batch: int, shares: int, what: str = "") -> None:
+    """Refuse a batch that cannot be cut into so many equal shares, as many for each process.
+
+    Args:
+        what: the training whose batch it is.
+
+    Raises:
+        RequestError: shares that processes cannot divide, or a batch that shares cannot.
+    """
+    whose = f"{what}: " if what else ""
+    if shares % on.world:
+        raise RequestError(
+            f"{whose}a batch is cut into {shares} shares here, which {on.world} processes cannot "
+            f"divide; launch a number of processes that divides {shares}."
+        )
+    if batch % shares:
+        raise RequestError(
+            f"{whose}a batch of {batch} cannot be cut into {shares} equal shares ({on.world} "
+            f"processes with {shares // on.world} each); choose a batch that {shares} divides."
+        )
+
+
+def least_shares(on: Fleet, shares: int) -> int:
+    """Into how many shares a training cuts its batches that asks for so many."""
+    return max(shares, on.world * on.accumulate)
 
 
 def share(count: int, rank: int, world: int) -> range:

@@ -5,7 +5,7 @@ candidates/   every teacher's clips with the judge's scores; people choose among
 kept/         the best of each sticker
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minuet import worlds
-from minuet.contracts.errors import DamagedError, RequestError
+from minuet.contracts.errors import DamagedError, Refusal, RequestError
 from minuet.contracts.files import read_json, write_json
 from minuet.contracts.recipe import Recipe
 from minuet.curation.candidates import INDEX, write_candidates
@@ -28,6 +28,7 @@ from minuet.stickers import captions, world
 
 ASK_SEED = 1_000  # requests to the teachers are drawn from another seed than their lessons
 CHUNK = 12  # requests animated together
+Refused = Callable[[str, Request, Refusal], None]  # a teacher, what it was asked, why not
 PAINTED = "painted"  # a candidate's share of paint, among the scores of its clip
 
 
@@ -62,13 +63,20 @@ class Casting:
         numbers = range(first, min(first + CHUNK, count))
         return [request_for(self.recipe.seed + ASK_SEED, number) for number in numbers]
 
-    def animate(self, teachers: Sequence[Animates | Films]) -> Iterator[int]:
-        """Every teacher's answers, each process its share of the chunks; how many are done."""
+    def animate(
+        self, teachers: Sequence[Animates | Films], refused: Refused = lambda *_: None
+    ) -> Iterator[int]:
+        """Every teacher's answers, each process its share of the chunks; how many are done.
+
+        Args:
+            refused: told of every film of which no sticker can be cut.
+        """
         mine = share(self.chunks, self.fleet.rank, self.fleet.world)
         for done, chunk in enumerate(mine, 1):
             path = shard_path(self.folder / "asked", chunk)
             if not path.exists():
-                found = list(ensemble.candidates(teachers, self.requests(chunk), self.recipe.seed))
+                asked, seed = self.requests(chunk), self.recipe.seed
+                found = list(ensemble.candidates(teachers, asked, seed, refused=refused))
                 if found:
                     write_shard(path, map(_signed, found), {"seed": self.recipe.seed})
             yield done

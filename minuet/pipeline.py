@@ -7,6 +7,7 @@ interrupted run goes on where it was:
     shrunk/  factorized/  steps/  tuned/
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from minuet import worlds
+from minuet.acts import trainings
 from minuet.casting import Casting
 from minuet.checks import check_recipe, start, weights_of
 from minuet.contracts.errors import RequestError
@@ -24,11 +26,12 @@ from minuet.contracts.recipe import Recipe, Stage, Taste
 from minuet.distill.augment import Augment
 from minuet.distill.checkpoint import begun
 from minuet.distill.curate import Judge
+from minuet.distill.ensemble import candidates
 from minuet.distill.loop import Draw, Objective, Progress, TrainConfig, Trainer
 from minuet.distill.objectives import FlowMatching
 from minuet.distill.path import generator, levels
 from minuet.distill.rehearse import rehearse
-from minuet.distill.scale import fleet, share
+from minuet.distill.scale import fleet, insist_divisible, insist_whole, least_shares, share
 from minuet.distill.store import ClipStore
 from minuet.distill.study import study
 from minuet.distill.teacher import Films, NetworkTeacher
@@ -70,8 +73,20 @@ class Pipeline:
         self.recipe, self.folder, self.judge, self.tell = recipe, folder, judge, tell
         self.watch, self.fleet = watch or Watch(), fleet()
         check_recipe(recipe)
+        self._for_this_fleet()
         make_folder(folder)
         self._same_recipe()
+
+    def _for_this_fleet(self) -> None:
+        """Refuse now what these processes could not do when its stage begins, hours later."""
+        on, recipe = self.fleet, self.recipe
+        for name, stage in trainings(recipe):
+            if stage.clips:
+                insist_divisible(on, stage.batch, least_shares(on, stage.shares), name)
+        if recipe.steps.method == "consistency":
+            insist_whole(on, "consistency distillation")
+        if recipe.tune is not None:
+            insist_whole(on, "quality tuning")
 
     def _same_recipe(self) -> None:
         """A folder holds one recipe's run; another recipe needs another folder."""
@@ -85,6 +100,8 @@ class Pipeline:
 
     def run(self) -> Path | None:
         """Every stage; the student's folder, or None while the candidates wait for people."""
+        if not (self.folder / "world").exists():
+            self.audition()
         with self.fleet.first():
             self.render()
         if self.recipe.base is not None:
@@ -97,6 +114,18 @@ class Pipeline:
             self.train(f"drafts/{name}", stage)
         self.train("student", self.recipe.student)
         return Finish(self)()
+
+    def audition(self) -> None:
+        """Each pipeline makes one film before anything is learnt: what it cannot do is known now.
+
+        Raises:
+            RequestError: too few frames, or a pipeline that cannot be asked.
+        """
+        casting = Casting(recipe=self.recipe, folder=self.folder, fleet=self.fleet)
+        for film in self.lent():
+            self.tell("audition", 0, 1, film.name)
+            for _ in candidates([film], casting.requests(0)[:1], self.recipe.seed):
+                self.tell("audition", 1, 1, film.name)
 
     # --- the world -------------------------------------------------------------------------
 
@@ -256,8 +285,13 @@ class Pipeline:
         if casting.judged:
             return casting.kept
         count = len(share(casting.chunks, self.fleet.rank, self.fleet.world))
-        for done in casting.animate([*self.teachers().values(), *self.lent()]):
-            self.tell("teachers animate", done, count, "groups of stickers")
+        lost: Counter[str] = Counter()
+        for done in casting.animate(
+            [*self.teachers().values(), *self.lent()], lambda name, *_: lost.update([name])
+        ):
+            left = ", ".join(f"{number} of {name}" for name, number in lost.items())
+            note = f"; not to be cut from their background: {left}" if lost else ""
+            self.tell("teachers animate", done, count, f"groups of stickers{note}")
         with self.fleet.first():
             if self.fleet.rank == 0:
                 casting.judge(self.judge)

@@ -1,6 +1,5 @@
 """A recipe becomes the list of what it would do and cost, without doing any of it."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -66,6 +65,7 @@ def plan(
     """
     from minuet.acts import acts_of, trainings
     from minuet.checks import check_recipe
+    from minuet.loads import loads_of
 
     out = Out(json=json)
     read = read_recipe(recipe, check_recipe)
@@ -88,6 +88,8 @@ def plan(
     words = [f"{name}: {line}" for name, lines in told.items() for line in lines]
     if student and not clip_memory:
         words.append("what clips keep for the backward pass is not in it: give --clip-memory")
+    if read.pipelines:
+        words.append(f"not counted: what the pipelines {', '.join(read.pipelines)} do and hold")
     out.finish(
         {
             "acts": [asdict(act) for act in acts],
@@ -99,33 +101,6 @@ def plan(
         },
         f"\n{teraflop:.0f} TFLOP: about {hours:.2g} hours ({how})\n" + "\n".join(words),
     )
-
-
-def loads_of(
-    recipe: Recipe, teacher: float, rivals: float, teacher_bytes: int
-) -> Iterator[tuple[str, Load]]:
-    """What each training asks of memory; those of one size and batch are named together."""
-    from minuet.acts import trainings
-    from minuet.trial import size_of
-
-    stages: dict[tuple[str, int], list[str]] = {}
-    for name, stage in trainings(recipe):
-        if stage.clips:
-            stages.setdefault((stage.size, stage.batch), []).append(name)
-    for (size, batch), names in stages.items():
-        needs = size_of(size)
-        yield (
-            ", ".join(names),
-            Load(
-                student=needs.parameters,
-                together=needs.together,
-                clip_bytes=needs.clip_bytes,
-                batch=batch,
-                teachers=teacher,
-                teacher_bytes=teacher_bytes,
-                rivals=rivals,
-            ),
-        )
 
 
 def _own(

@@ -94,7 +94,13 @@ def go(one: Trainer) -> None:
     one.run(Duel(one.rivals) if one.rivals else PLAIN, draw)
 
 
-def launched(folder: Path, world: int, *options: str, sharded: bool = False) -> None:
+def launched(
+    folder: Path,
+    world: int,
+    *options: str,
+    sharded: bool = False,
+    module: str = "tests.distill.fleets",
+) -> None:
     """Train in `world` processes, as a launcher starts them; raise what they say if one fails."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -108,7 +114,7 @@ def launched(folder: Path, world: int, *options: str, sharded: bool = False) -> 
         "ACCELERATE_USE_FSDP": str(sharded).lower(),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "tests.distill.fleets", str(folder), *options]
+    command = [sys.executable, "-m", module, str(folder), *options]
     processes = [
         subprocess.Popen(
             command,

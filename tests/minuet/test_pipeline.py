@@ -18,10 +18,12 @@ from minuet.contracts.files import write_bytes, write_json
 from minuet.contracts.recipe import METHODS, Ensemble, Recipe, Taste, recipe_from
 from minuet.curation.candidates import Candidates
 from minuet.distill import ensemble
+from minuet.distill.scale import Alone
 from minuet.distill.store import shard_path, write_shard
 from minuet.models.student import load_student
 from minuet.pipeline import Pipeline
 from minuet.stickers.motions import MOTIONS
+from tests.pipelines import SIDE, build
 
 TINY = {
     "name": "tiny",
@@ -293,12 +295,12 @@ def test_teachers_that_were_interrupted_animate_only_what_is_left(
     asked: list[int] = []
     real = ensemble.candidates
 
-    def counted(teachers: Any, requests: Any, seed: int) -> Any:
+    def counted(teachers: Any, requests: Any, seed: int, **more: Any) -> Any:
         if len(asked) == 1:
             asked.append(-1)
             raise KeyboardInterrupt
         asked.append(len(requests))
-        return real(teachers, requests, seed)
+        return real(teachers, requests, seed, **more)
 
     monkeypatch.setattr(ensemble, "candidates", counted)
     run = Pipeline(recipe, tmp_path / "run", easy_judge, Told())
@@ -322,3 +324,42 @@ def test_a_pipeline_that_is_not_there_is_said_before_anything_is_taught() -> Non
     lent = {"film": {"folder": "nowhere"}}
     with pytest.raises(RequestError, match=r"pipelines.film.folder: nowhere: no such folder"):
         check_recipe(recipe_from(TINY | {"pipelines": lent}, "tiny"))
+
+
+def test_a_pipeline_of_too_few_frames_is_refused_before_anything_is_taught(tmp_path: Path) -> None:
+    folder = str(build("sd", tmp_path / "stills"))
+    lent = {"stills": {"folder": folder, "steps": 1, "height": SIDE, "width": SIDE}}
+    run = Pipeline(
+        recipe_from(TINY | {"pipelines": lent}, "tiny"), tmp_path / "run", easy_judge, Told()
+    )
+    with pytest.raises(RequestError, match=r"stills: makes 1 frames, and a clip has 8"):
+        run.run()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["recipe.json"]
+
+
+class Several(Alone):
+    """One of a few processes, as far as what is asked before the first stage."""
+
+    def __init__(self, world: int, *, sharded: bool = False) -> None:
+        super().__init__()
+        self.world, self.sharded = world, sharded
+
+
+CONSISTENCY = {"clips": 8, "batch": 4, "method": "consistency"}
+
+
+@pytest.mark.parametrize(
+    ("on", "more", "what"),
+    [
+        (Several(3), {}, "base: a batch of 4 cannot be cut into 3 equal shares"),
+        (Several(2, sharded=True), {"tune": {"clips": 12}}, "quality tuning asks the average"),
+        (Several(2, sharded=True), {"steps": CONSISTENCY}, "consistency .* asks the average"),
+    ],
+)
+def test_what_these_processes_cannot_do_is_refused_before_the_first_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on: Several, more: dict[str, Any], what: str
+) -> None:
+    monkeypatch.setattr("minuet.pipeline.fleet", lambda: on)
+    with pytest.raises(RequestError, match=what):
+        Pipeline(recipe_from(TINY | more, "tiny"), tmp_path / "run", easy_judge, Told())
+    assert not (tmp_path / "run").exists()
