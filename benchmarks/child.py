@@ -7,12 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-from minuet.benchmarks.subject import Here, Job, answer, expected
+from minuet.benchmarks.subject import Here, Job, expected
 from minuet.contracts.files import read_json
 
 
@@ -27,9 +28,8 @@ def serve(job: Path, requests: TextIO, answers: TextIO) -> None:
     subject = Here(job=job_of(words, job.with_name("inputs.npz")))
     try:
         if words["watch"]:
-            return say({"block": subject.stages(words["watch"])})
-        opened = subject.open()
-        say({"load_ms": opened.load_ms, "first_ms": opened.first_ms, "version": opened.version})
+            return say(asdict(subject.stages(words["watch"])))
+        say(asdict(subject.open()))
         for line in requests:
             request = json.loads(line)
             say(answer(subject, request))
@@ -37,6 +37,21 @@ def serve(job: Path, requests: TextIO, answers: TextIO) -> None:
                 return
     except Exception as error:  # whatever a backend throws is a result here, not a crash
         say({"gone": expected(error)})
+
+
+def answer(subject: Here, request: Mapping[str, Any]) -> dict[str, Any]:
+    """One request's answer."""
+    match request["do"]:
+        case "sample":
+            count, batch = int(request["count"]), int(request.get("batch", 1))
+            return {"block": subject.sample(count, batch)}
+        case "save":
+            subject.save(Path(request["path"]))
+            return {}
+        case "close":
+            return asdict(subject.close(weigh=bool(request.get("weigh"))))
+        case other:
+            return {"gone": f"{other!r} is not understood"}
 
 
 def job_of(words: Mapping[str, Any], stored: Path) -> Job:

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from minuet.contracts.errors import RequestError
+
 Clock = Callable[[], int]  # nanoseconds, never going back
 
 now_ns: Clock = time.perf_counter_ns
@@ -29,12 +31,12 @@ def resolution(clock: Clock = now_ns, pairs: int = PAIRS) -> Resolution:
     """Read the clock in pairs until its smallest step is known.
 
     Raises:
-        RuntimeError: the clock stood still or went back.
+        RequestError: the clock stood still or went back.
     """
     start = clock()
     steps = [-clock() + clock() for _ in range(pairs)]
     overhead = (clock() - start) / (2 * pairs)
     moved = [step for step in steps if step > 0]
     if min(steps) < 0 or (not moved and overhead == 0):
-        raise RuntimeError("the clock stands still or goes back; nothing can be measured with it")
+        raise RequestError("the clock stands still or goes back; nothing can be measured by it.")
     return Resolution(tick_ns=float(min(moved, default=overhead)), overhead_ns=overhead)

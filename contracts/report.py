@@ -22,6 +22,11 @@ class Machine:
     governor: str = "unknown"
     load_1min: float = 0.0
     versions: dict[str, str] = field(default_factory=dict[str, str])
+    turbo: str = "unknown"  # on, off
+    smt: str = "unknown"  # on, off: two threads share a core
+    virtual: str = "unknown"  # yes, no: a hypervisor below the system
+    quota_cores: float | None = None  # what a container may use; None: no quota was found
+    throttled: int | None = None  # times that heat slowed a core while it was measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +69,8 @@ class Run:
     runtime: str
     runtime_version: str
     threads: int
-    # "load", "first", "warm_up", "total", "sustained"; "stage.<name>" of runs under a profiler, and
-    # those runs' "watched"
+    # "load", "first", "warm_up", "total", "sustained", "metered"; "stage.<name>" of runs under a
+    # profiler, and those runs' "watched"
     samples_ms: dict[str, tuple[float, ...]]
     peak_rss_mib: float | None
     bytes_on_disk: int
@@ -81,6 +86,8 @@ class Run:
     unmetered: str = ""  # why its energy is not known
     operators: tuple[Operator, ...] = ()  # slowest first
     unplaced: str = ""  # why its operators are not known
+    side: str = ""  # "base": the older of two that were measured in turns
+    batch: int = 1  # calls of which a warm sample is the mean: alone too short for the clock
 
     def __post_init__(self) -> None:
         for name, samples in self.samples_ms.items():
@@ -100,6 +107,8 @@ class Report:
     seed: int
     size: int = 0  # side of the stickers in pixels; 0: not known
     peaks: Peaks | None = None  # None: not measured
+    measured_at: str = ""  # ISO 8601, UTC, when it began
+    overhead_us: float | None = None  # of the harness in each sample; None: not measured
     schema: int = SCHEMA
 
     def to_json(self) -> dict[str, Any]:

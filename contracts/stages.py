@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from minuet.contracts.errors import DamagedError
+from minuet.contracts.report import Operator
 
 KEY = "minuet.stages"
 OTHER = "other"  # what no stage can be named for
@@ -29,6 +30,8 @@ class StageTimes:
 
     stages_ms: Mapping[str, tuple[float, ...]]  # a value a run, or one mean; OTHER among them
     total_ms: tuple[float, ...]  # of the same runs; the rest passed between operators
+    operators: tuple[Operator, ...] = ()  # slowest first; an untimed one takes 0
+    untimed: str = ""  # why stages have no times, and operators none or estimates
 
 
 def pack(stages: Mapping[str, str]) -> str:

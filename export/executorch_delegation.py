@@ -25,6 +25,8 @@ class Row:
     count: int
     work: int  # multiply-adds of products and convolutions; elements written by all others
     module: str  # where the costliest of them is
+    macs: int = 0  # of products and convolutions alone
+    moved_bytes: int = 0  # inputs, weights and outputs, each once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,14 @@ def work(node: Node) -> int:
     return int(written) * _depth(node)
 
 
+def moved_bytes(node: Node) -> int:
+    """Inputs, weights and outputs of an operator, each once."""
+    held: list[Any] = [node, *node.all_input_nodes]
+    values = [one.meta.get("val") for one in held]
+    tensors = [x for v in values for x in (v if isinstance(v, (list, tuple)) else [v])]
+    return sum(math.prod(x.shape) * x.element_size() for x in tensors if hasattr(x, "element_size"))
+
+
 def name_of(node: Node) -> str:
     """An operator's short name: aten.mm.default."""
     return str(getattr(node.target, "__name__", node.target))
@@ -104,6 +114,11 @@ def name_of(node: Node) -> str:
 
 def _depth(node: Node) -> int:
     """Multiply-adds an output element."""
+    return _contracted(node) or 1
+
+
+def _contracted(node: Node) -> int:
+    """How many products are summed in an output element; 0 where that is not what it does."""
     operator = name_of(node).removeprefix("aten.").partition(".")[0]
     given = [getattr(one, "meta", {}).get("val") for one in node.args]
     shapes = [tuple(getattr(one, "shape", ())) for one in given]
@@ -115,7 +130,7 @@ def _depth(node: Node) -> int:
         return int(shapes[1][-1])
     if operator in ("convolution", "conv2d", "conv3d", "conv1d"):
         return math.prod(shapes[1][1:])
-    return 1
+    return 0
 
 
 def _row(name: str, backend: str, nodes: list[Node]) -> Row:
@@ -127,6 +142,8 @@ def _row(name: str, backend: str, nodes: list[Node]) -> Row:
         count=len(nodes),
         work=sum(costs),
         module=module_of(costliest),
+        macs=sum(work(node) for node in nodes if _contracted(node)),
+        moved_bytes=sum(moved_bytes(node) for node in nodes),
     )
 
 

@@ -189,7 +189,7 @@ def _timed(bundle: Path, manifest: Manifest, pairs: Sequence[Pair], say: Out) ->
     """Samples of both of every pair, taken in turns."""
     from minuet.benchmarks.measure import Plan
     from minuet.benchmarks.subject import Job
-    from minuet.commands.bench import example, measure_jobs
+    from minuet.measuring import example, measure_jobs
     from minuet.runtimes.table import RUNTIMES
 
     inputs = example(bundle, manifest, 0)
@@ -204,7 +204,7 @@ def _timed(bundle: Path, manifest: Manifest, pairs: Sequence[Pair], say: Out) ->
     if not jobs:
         return {}
     plan = Plan(samples=SAMPLES, seconds=SECONDS, colds=1, watched=0)
-    samples: Mapping[str, Any] = measure_jobs(jobs, plan, say)[0]
+    samples: Mapping[str, Any] = measure_jobs([jobs], plan, say)[0]
     return samples
 
 
@@ -260,13 +260,13 @@ def _reason(pair: Pair, refusal: Any) -> dict[str, str]:
 
 def _compared(pair: Pair, samples: Mapping[str, Any]) -> dict[str, Any]:
     """Latency of both, and whether the quantized one is faster."""
-    from minuet.benchmarks.stats import outcome_of, paired_ratio
+    from minuet.benchmarks.compare import outcome_of, pairwise
 
     made, parent = (samples[pair.key(one)] for one in (pair.made, pair.parent))
     if reason := made.refusal or parent.refusal:
         return {"reason": reason}
     new, old = (one.samples_ms["total"] for one in (made, parent))
-    found = paired_ratio(new, old)
+    found = pairwise(new, old).ratio
     return {
         "ms": statistics.median(new),
         "parent_ms": statistics.median(old),

@@ -1,6 +1,8 @@
 """Core ML package -> frames, by Core ML itself: on macOS only."""
 
+import statistics
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +13,13 @@ import numpy as np
 
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import MissingBackendError, Refusal, RequestError
+from minuet.contracts.report import Operator
+from minuet.contracts.stages import StageTimes
 from minuet.contracts.tensors import Array, Arrays, Signature, TensorSpec
 from minuet.runtimes.loading import installed, library, opened
+from minuet.runtimes.watched import slowest
+
+ESTIMATED = "Core ML tells its plan alone: operators' times are its estimates of their shares"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,74 @@ class CoreMLRuntime:
         import coremltools as ct
 
         with opened(bundle, artifact, self.version()) as path:
-            units = ct.ComputeUnit[UNITS.get(artifact.requires.get("units", ""), "ALL")]
+            units = ct.ComputeUnit[units_of(artifact)]
             function = function_of(artifact) or None
             model = ct.models.MLModel(str(path), compute_units=units, function_name=function)
         yield CoreMLSession(model, signature)
+
+    def stages(
+        self,
+        bundle: Path,
+        artifact: Artifact,
+        signature: Signature,
+        inputs: Arrays,
+        *,
+        runs: int,
+        threads: int = 0,
+    ) -> StageTimes:
+        """Where Core ML plans to run each operator, and its estimate of what share that takes."""
+        totals_ms = []
+        with self.open(bundle, artifact, signature, threads=threads) as session:
+            for _ in range(1 + runs):
+                start = time.perf_counter()
+                session.run(inputs)
+                totals_ms.append(1e3 * (time.perf_counter() - start))
+            operators = planned(session.model, artifact, statistics.median(totals_ms[1:]))
+        return StageTimes(
+            stages_ms={}, total_ms=tuple(totals_ms[1:]), operators=operators, untimed=ESTIMATED
+        )
+
+
+def units_of(artifact: Artifact) -> str:
+    """The compute units that an artifact asks for, as coremltools calls them."""
+    return UNITS.get(artifact.requires.get("units", ""), "ALL")
+
+
+def planned(model: Any, artifact: Artifact, total_ms: float) -> tuple[Operator, ...]:
+    """The operators of a loaded model, each with its estimated share of a run's time."""
+    import coremltools as ct
+    from coremltools.models.compute_plan import MLComputePlan
+
+    units = ct.ComputeUnit[units_of(artifact)]
+    plan = MLComputePlan.load_from_path(model.get_compiled_model_path(), compute_units=units)
+    functions = plan.model_structure.program.functions
+    program = functions.get(function_of(artifact)) or next(iter(functions.values()))
+    rows = (_planned(plan, one, total_ms) for one in _operations(program.block))
+    return slowest(row for row in rows if row)
+
+
+def _operations(block: Any) -> Iterator[Any]:
+    for one in block.operations:
+        yield one
+        for inner in one.blocks:
+            yield from _operations(inner)
+
+
+def _planned(plan: Any, operation: Any, total_ms: float) -> Operator | None:
+    """None of constants, which run nowhere."""
+    usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
+    cost = plan.get_estimated_cost_for_mlprogram_operation(operation)
+    if usage is None:
+        return None
+    kind = str(operation.operator_name)
+    return Operator(
+        name=str(operation.outputs[0].name) if operation.outputs else kind,
+        kind=kind.rpartition(".")[2],  # ios17.conv
+        unit=_unit(type(usage.preferred_compute_device).__name__),
+        p50_ms=total_ms * cost.weight if cost else 0.0,
+    )
+
+
+def _unit(kind: str) -> str:
+    """MLNeuralEngineComputeDevice -> NeuralEngine."""
+    return kind.removeprefix("ML").removesuffix("ComputeDevice")

@@ -12,6 +12,7 @@ from minuet.contracts.errors import Refusal
 from minuet.contracts.stages import KEY, StageTimes
 from minuet.contracts.tensors import Arrays, Signature
 from minuet.runtimes.loading import installed, library, opened, refuse_links
+from minuet.runtimes.openvino_graph import counters, operators, source_work, without_first
 from minuet.runtimes.watched import stage_times, table_of
 
 
@@ -62,25 +63,27 @@ class OpenVinoRuntime:
         runs: int,
         threads: int = 0,
     ) -> StageTimes:
-        """Sum the times of operators that OpenVINO's counters tell, stage by stage.
+        """What OpenVINO's counters tell of operators, and their sums stage by stage.
 
-        They are means over all runs, the first too, and so one value comes back for all.
+        They are means over the runs, from which the first is taken out: one value for all.
         """
-        said, compiled = self._compiled(bundle, artifact, threads, {"PERF_COUNT": "YES"})
-        table = table_of(said, artifact.entry)
+        read, compiled = self._compiled(bundle, artifact, threads, {"PERF_COUNT": "YES"})
+        table = table_of(said_of(read), artifact.entry)
         session = OpenVinoSession(compiled.create_infer_request(), signature)
+        session.run(inputs)
+        first = counters(session.request)
         totals_ms = []
-        for _ in range(1 + runs):
+        for _ in range(runs):
             session.run(inputs)
             totals_ms.append(session.request.latency)
-        told = session.request.get_profiling_info()
-        operators = [(row.node_name, row.real_time.total_seconds() * 1e3) for row in told]
-        return stage_times([(sum(totals_ms) / len(totals_ms), operators)], table)
+        told = without_first(counters(session.request), first, runs)
+        rows = operators(compiled.get_runtime_model(), told, table, source_work(read))
+        return stage_times([(sum(totals_ms) / runs, list(rows))], table)
 
     def _compiled(
         self, bundle: Path, artifact: Artifact, threads: int, more: Mapping[str, str] | None = None
-    ) -> tuple[str | None, Any]:
-        """What the file says of its stages, and the model compiled from it."""
+    ) -> tuple[Any, Any]:
+        """The model as it was read, and as it was compiled."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import openvino
@@ -93,9 +96,13 @@ class OpenVinoRuntime:
         with opened(bundle, artifact, self.version()) as path:
             core = openvino.Core()
             model = core.read_model(str(path))
-            place = ["framework", KEY]
-            said = str(model.get_rt_info(place).astype(str)) if model.has_rt_info(place) else None
-            return said, core.compile_model(model, "CPU", config)
+            return model, core.compile_model(model, "CPU", config)
+
+
+def said_of(model: Any) -> str | None:
+    """What the file of a model says of its stages."""
+    place = ["framework", KEY]
+    return str(model.get_rt_info(place).astype(str)) if model.has_rt_info(place) else None
 
 
 # 8 bits of mantissa, for up to 5 times the speed where the processor has them.

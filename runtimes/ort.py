@@ -7,7 +7,7 @@ the provider that was asked for, it was not run.
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +15,17 @@ from typing import Any
 
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.errors import MissingBackendError, Refusal
-from minuet.contracts.files import read_json
+from minuet.contracts.files import contained, read_json
 from minuet.contracts.stages import KEY, StageTimes
 from minuet.contracts.tensors import Arrays, Signature
 from minuet.runtimes.loading import installed, library, opened, refuse_links
+from minuet.runtimes.onnx_weights import weights
+from minuet.runtimes.ort_profile import runs_of
 from minuet.runtimes.watched import stage_times, table_of
 
 CPU = "CPUExecutionProvider"
 RECORD = "session.record_ep_graph_assignment_info"  # who runs what; from onnxruntime 1.24 on
 PROFILE_BYTES = 256 << 20  # 0.7 MB a run of a sticker student
-KERNEL = "_kernel_time"  # what the profiler writes behind an operator's name
 # Short names; any other is taken as ONNX Runtime's own, without "ExecutionProvider".
 PROVIDERS = {
     "cpu": CPU,
@@ -100,7 +101,7 @@ class OrtRuntime:
         runs: int,
         threads: int = 0,
     ) -> StageTimes:
-        """Sum the times of operators that ONNX Runtime's profiler tells, stage by stage."""
+        """What ONNX Runtime's profiler tells of operators, and their sums stage by stage."""
         with (
             tempfile.TemporaryDirectory(prefix="minuet-profile-") as folder,
             self._session(bundle, artifact, threads, profile=f"{folder}/run") as (session, _),
@@ -108,7 +109,8 @@ class OrtRuntime:
             table = table_of(session.get_modelmeta().custom_metadata_map.get(KEY), artifact.entry)
             for _ in range(1 + runs):
                 OrtSession(session, signature).run(inputs)
-            told = _runs(read_json(Path(session.end_profiling()), PROFILE_BYTES))
+            events = read_json(Path(session.end_profiling()), PROFILE_BYTES)
+        told = runs_of(events, weights(contained(bundle, artifact.entry)))
         return stage_times(told[1:], table)
 
     @contextmanager
@@ -160,20 +162,6 @@ def stood_in(session: Any, asked: str, placement: Mapping[str, int]) -> Refusal 
         took = ", ".join(f"{name} {count}" for name, count in sorted(placement.items()))
         return Refusal(f"{asked} took no operator of this file ({took})")
     return None
-
-
-def _runs(events: Iterable[Mapping[str, Any]]) -> list[tuple[float, list[tuple[str, float]]]]:
-    """A profile -> for each run its time and its operators', ms; they ran one after another."""
-    found: list[tuple[float, list[tuple[str, float]]]] = []
-    operators: list[tuple[str, float]] = []
-    for event in sorted(events, key=lambda row: row["ts"] + row["dur"]):
-        name, spent = str(event["name"]), event["dur"] / 1e3
-        if event["cat"] == "Node" and name.endswith(KERNEL):
-            operators.append((name.removesuffix(KERNEL), spent))
-        elif name == "model_run":
-            found.append((spent, operators))
-            operators = []
-    return found
 
 
 def _kernels(artifact: Artifact, error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ import numpy as np
 from minuet.contracts.artifact import Artifact
 from minuet.contracts.engine import installed_library
 from minuet.contracts.errors import MissingBackendError, Refusal, RequestError
+from minuet.contracts.report import Operator
+from minuet.contracts.stages import StageTimes
 from minuet.contracts.tensors import Arrays, Signature
 from minuet.runtimes.loading import library, opened
 from minuet.runtimes.tensorrt_engine import Rebuild, Trust, opened_engine, trusted_engine
+from minuet.runtimes.watched import Run, medians, slowest
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,51 @@ class TensorRtRuntime:
             with opened(bundle, artifact, self.version()):
                 context = stack.enter_context(opened_engine(engine, data, bundle, artifact))
             yield TensorRtSession(context, signature)
+
+    def stages(
+        self,
+        bundle: Path,
+        artifact: Artifact,
+        signature: Signature,
+        inputs: Arrays,
+        *,
+        runs: int,
+        threads: int = 0,
+    ) -> StageTimes:
+        """What TensorRT's profiler tells of an engine's layers; an engine knows no stages."""
+        told: list[Run] = []
+        with self.open(bundle, artifact, signature, threads=threads) as session:
+            session.context.profiler = profiler = _profiler(installed_library())
+            for _ in range(1 + runs):
+                start = time.perf_counter()
+                session.run(inputs)
+                total_ms = 1e3 * (time.perf_counter() - start)
+                told.append((total_ms, [_layer(*row) for row in profiler.rows]))
+                profiler.rows.clear()
+        return StageTimes(
+            stages_ms={},
+            total_ms=tuple(total for total, _ in told[1:]),
+            operators=slowest(medians([layers for _, layers in told[1:]])),
+            untimed="an engine bears no table of its stages",
+        )
+
+
+def _profiler(engine: Any) -> Any:
+    """Collects (layer, ms) in `rows`, as TensorRT reports them."""
+
+    class Profiler(engine.IProfiler):  # type: ignore[misc]
+        def __init__(self) -> None:
+            engine.IProfiler.__init__(self)
+            self.rows: list[tuple[str, float]] = []
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            self.rows.append((layer_name, ms))
+
+    return Profiler()
+
+
+def _layer(name: str, ms: float) -> Operator:
+    return Operator(name=name, kind="layer", unit="GPU", p50_ms=ms)
 
 
 def device() -> str:

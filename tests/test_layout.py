@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {  # besides itself and third parties
     "quantize": {"contracts"},
     "export": {"contracts"},
     "runtimes": {"contracts"},
-    "benchmarks": {"contracts"},
+    "benchmarks": {"contracts", "models"},  # peers run the network itself
 }
 FOLDERS = tuple(MAY_IMPORT)
 MAY_IMPORT["minuet"] = set(FOLDERS)

@@ -1,50 +1,53 @@
 """A bundle becomes report.json and report.html: every artifact on every runtime that is here."""
 
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from math import isfinite
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from minuet import __version__
 from minuet.commands.common import Json, Out, Seed, Threads
-from minuet.contracts.artifact import Artifact, Manifest
-from minuet.contracts.errors import DamagedError, MissingBackendError, RequestError
+from minuet.contracts.artifact import Manifest
+from minuet.contracts.errors import MissingBackendError, RequestError
 from minuet.contracts.files import write_bytes, write_folder, write_json
 from minuet.contracts.report import Report, Run
-from minuet.contracts.tensors import Arrays, Signature
+from minuet.measuring import Measurement, measure_bundle
 
 # One second opinion a format; mil is an evaluator for tests, far too slow to be timed.
 DEFAULT = "ort,openvino,executorch,coreml,tensorrt"
 SHOWN = 256  # stickers on the page are at most this large; the numbers are of the real size
-LOOKED_AT = ("p50 ms", "p90", "p99", "first", "load", "memory MiB", "MB")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """A report, and the frames that each run drew, by name."""
-
-    report: Report
-    frames_TCHW: Mapping[str, NDArray[Any]]
+LOOKED_AT = ("p50 ms", "p90", "p99", "first", "load", "RSS MiB", "PSS MiB", "MB")
 
 
 def bench(
     bundle: Annotated[Path, typer.Argument(help="the bundle's folder")],
     out: Annotated[Path, typer.Option("-o", "--out", help="the report's folder")] = Path("report"),
+    against: Annotated[
+        Path | None, typer.Option(help="an older bundle, to take turns with this one")
+    ] = None,
     runtimes: Annotated[str, typer.Option(help="which runtimes, by name")] = DEFAULT,
     samples: Annotated[int, typer.Option(min=1, help="warm runs of each artifact")] = 100,
     seconds: Annotated[float, typer.Option(min=1, help="time for all warm runs together")] = 120.0,
+    sustained: Annotated[
+        float, typer.Option(min=0, max=3600, help="seconds that each then runs without a pause")
+    ] = 0.0,
+    device: Annotated[
+        str, typer.Option(help="another machine, such as ssh:pi@board, adb, ios:name or mac")
+    ] = "",
+    peaks: Annotated[
+        bool, typer.Option("--peaks", help="what this machine reaches at most, too: 10 s")
+    ] = False,
     budget: Annotated[str, typer.Option(help="a budget to show the verdict of, too")] = "",
     threads: Threads = 0,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Measure latency, stages, memory and bytes, in fresh processes, all taking turns."""
+    """Measure latency, stages, memory, energy and bytes, in fresh processes, all taking turns."""
     from minuet.benchmarks.budget import find_budget, read_budget
     from minuet.benchmarks.gate import gate
     from minuet.benchmarks.measure import Plan
@@ -53,11 +56,27 @@ def bench(
 
     say = Out(json=json)
     check_place(out)
+    if device and peaks:
+        raise RequestError("--peaks measures this machine, not the device; leave one of them out.")
     limits = read_budget(find_budget(budget)) if budget else None
     manifest = load_bundle(bundle)
-    plan = Plan(samples=samples, seconds=seconds)
-    names = [name.strip() for name in runtimes.split(",") if name.strip()]
-    found = measure_bundle(bundle, manifest, names, plan=plan, threads=threads, seed=seed, out=say)
+    plan = Plan(samples=samples, seconds=seconds, sustained=sustained)
+    with held_device(device, sustained=bool(sustained)) as there:
+        found = measure_bundle(
+            bundle,
+            manifest,
+            [name.strip() for name in runtimes.split(",") if name.strip()],
+            plan=plan,
+            threads=threads,
+            seed=seed,
+            against=against,
+            peaks=peaks,
+            device=there,
+            out=say,
+        )
+    for note in there.notes() if there else ():  # what letting go of it left there
+        if note not in found.notes:
+            say.warn(note)
     verdicts = gate(found.report, limits) if limits else []
     story = Story(
         report=found.report,
@@ -67,7 +86,7 @@ def bench(
         sheets=sheets(found, manifest),
     )
     write_report(out, story)
-    tell(say, found.report.runs, verdicts)
+    tell(say, found, verdicts)
     say.finish({"report": str(out), **found.report.to_json()}, f"\nreport: {out / 'report.html'}")
     if all(run.refusal for run in found.report.runs):
         raise MissingBackendError(
@@ -75,121 +94,31 @@ def bench(
         )
 
 
-def tell(say: Out, runs: Sequence[Run], verdicts: Sequence[object]) -> None:
-    """The figures for people, what was not run, the stages, and the verdicts."""
+def held_device(word: str, *, sustained: bool) -> AbstractContextManager[Any]:
+    """The device that a word names, held; None for this machine."""
+    from minuet.benchmarks.devices.session import COOL_SECONDS, held
+
+    # Runs that are meant to heat it do not wait until it is cool.
+    return held(word, cool_seconds=0 if sustained else COOL_SECONDS) if word else nullcontext()
+
+
+def tell(say: Out, found: Measurement, verdicts: Sequence[object]) -> None:
+    """The figures for people, what was not run or not measured, the stages, and the verdicts."""
+    runs = found.report.runs
     say.table(("artifact", "runtime", *LOOKED_AT), [row(run) for run in runs])
     for run in runs:
         if run.refusal:
-            say.say(f"not run: {run.artifact} on {run.runtime}: {run.refusal}")
-    for run in runs:
-        if told := stages(run):
-            say.say(f"stages: {run.artifact} on {run.runtime}: {told}")
+            say.say(f"not run: {title(run)}: {run.refusal}")
+    for told in (remarks, stages):
+        for run in runs:
+            for line in told(run):
+                say.say(line)
+    for line in (*pairs_told(runs), *not_measured(runs)):
+        say.say(line)
+    for note in (*found.notes, *doubts(found.report)):
+        say.warn(note)
     for verdict in verdicts:
         say.say(str(verdict))
-
-
-def measure_bundle(
-    bundle: Path,
-    manifest: Manifest,
-    names: Sequence[str],
-    *,
-    plan: Any,
-    threads: int = 0,
-    seed: int = 0,
-    out: Out,
-) -> Measurement:
-    """Every artifact on every named runtime that opens its target, in fresh processes."""
-    from minuet.benchmarks.clock import resolution
-    from minuet.benchmarks.machine import fingerprint
-    from minuet.benchmarks.subject import Job
-
-    chosen = pairs(manifest, names)
-    work = work_of(manifest)
-    inputs = example(bundle, manifest, seed)
-    machine = fingerprint()  # before the load is our own
-    jobs = {
-        key: Job(
-            runtime=where, bundle=bundle, artifact=artifact.name, inputs=inputs, threads=threads
-        )
-        for key, (artifact, where) in chosen.items()
-    }
-    found, drawn = measure_jobs(jobs, plan, out)
-    runs = tuple(
-        _run(key, artifact, work, found[key], threads) for key, (artifact, _) in chosen.items()
-    )
-    report = Report(
-        bundle=manifest.name,
-        machine=machine,
-        runs=runs,
-        clock_resolution_ns=resolution().tick_ns,
-        minuet=__version__,
-        seed=seed,
-        size=manifest.signature.outputs[0].shape[-1],
-    )
-    return Measurement(report=report, frames_TCHW=drawn)
-
-
-def measure_jobs(jobs: Mapping[str, Any], plan: Any, out: Out) -> tuple[Any, dict[str, Any]]:
-    """Samples of every job, and the frames that each drew once it was warm."""
-    from minuet.benchmarks.measure import measure
-    from minuet.benchmarks.subject import Child, Subject
-
-    makers: dict[str, Callable[[], Subject]] = {
-        key: partial(Child, job) for key, job in jobs.items()
-    }
-    label, total = f"measuring {len(jobs)} artifacts", plan.samples * len(jobs)
-    with tempfile.TemporaryDirectory() as kept, out.progress(label, total) as step:
-        frames = {key: Path(kept) / f"{index}.npz" for index, key in enumerate(jobs)}
-        found = measure(
-            makers,
-            plan,
-            progress=lambda name, count, have, wanted: step(count, f"{name} {have}/{wanted}"),
-            visit=lambda name, subject: subject.save(frames[name]),
-        )
-        drawn = {key: _frames(path) for key, path in frames.items() if path.exists()}
-    return found, drawn
-
-
-def pairs(manifest: Manifest, names: Sequence[str]) -> dict[str, tuple[Artifact, str]]:
-    """ "artifact on runtime" -> the artifact and where the runtime is.
-
-    Raises:
-        RequestError: an unknown runtime, or none that opens any artifact.
-    """
-    from minuet.runtimes.table import RUNTIMES, runtime
-
-    found = {
-        f"{artifact.name} on {name}": (artifact, RUNTIMES[name])
-        for name in names
-        for artifact in manifest.artifacts
-        if artifact.target in runtime(name).targets
-    }
-    if found:
-        return dict(sorted(found.items()))
-    held = ", ".join(artifact.name for artifact in manifest.artifacts) or "nothing"
-    raise RequestError(f"no runtime of {', '.join(names)} opens what the bundle holds: {held}.")
-
-
-def example(bundle: Path, manifest: Manifest, seed: int) -> Arrays:
-    """The first golden inputs; drawn ones where a bundle has none."""
-    from minuet.export.bundle import read_golden
-
-    golden = read_golden(bundle, manifest)
-    return golden[0].inputs if golden else drawn_inputs(manifest.signature, seed)
-
-
-def drawn_inputs(signature: Signature, seed: int) -> Arrays:
-    """Inputs of the right shapes: numbers within their range, zeros for indices."""
-    rng = np.random.default_rng(seed)
-    found: dict[str, NDArray[Any]] = {}
-    for spec in signature.inputs:
-        if np.issubdtype(np.dtype(spec.dtype), np.integer):
-            found[spec.name] = np.zeros(spec.shape, spec.dtype)
-        elif spec.low is not None and spec.high is not None:
-            found[spec.name] = rng.uniform(spec.low, spec.high, spec.shape).astype(spec.dtype)
-        else:
-            found[spec.name] = rng.standard_normal(spec.shape).astype(spec.dtype)
-    return found
 
 
 def write_report(folder: Path, story: Any) -> None:
@@ -238,6 +167,12 @@ def webp(frames_TCHW: NDArray[Any], size: int, fps: int = 8) -> bytes:
     return media.webp(np.stack(small), fps, quality=85)
 
 
+def title(run: Run) -> str:
+    """A run's name for people."""
+    side = f" ({run.side})" if run.side else ""
+    return f"{run.artifact} on {run.runtime}{side}"
+
+
 def row(run: Run) -> list[object]:
     """One run's line for people."""
     from minuet.benchmarks.stats import quantile
@@ -248,57 +183,72 @@ def row(run: Run) -> list[object]:
         round(quantile(run.samples_ms[key], 0.5), 1) if run.samples_ms.get(key) else "-"
         for key in ("first", "load")
     ]
-    memory = "-" if run.peak_rss_mib is None else round(run.peak_rss_mib)
-    return [run.artifact, run.runtime, *shares, *colds, memory, round(run.bytes_on_disk / 1e6, 2)]
+    memory = ["-" if one is None else round(one) for one in (run.peak_rss_mib, run.peak_pss_mib)]
+    name = f"{run.artifact} ({run.side})" if run.side else run.artifact
+    return [name, run.runtime, *shares, *colds, *memory, round(run.bytes_on_disk / 1e6, 2)]
 
 
-def stages(run: Run) -> str:
-    """A run's stages in a line for people, or why there are none; "" where it was not run."""
+def remarks(run: Run) -> Iterator[str]:
+    """What else was measured of a run."""
+    if run.batch > 1:
+        yield (
+            f"{title(run)}: each sample is the mean of {run.batch} calls; "
+            "one alone is too short for this clock"
+        )
+    if long := run.samples_ms.get("sustained", ()):
+        part = max(1, len(long) // 10)
+        first, last = (median(rows) for rows in (long[:part], long[-part:]))
+        yield (
+            f"sustained: {title(run)}: {first:.2f} ms at first, {last:.2f} ms at last, "
+            f"in {len(long)} samples"
+        )
+    if run.energy_mj is not None:
+        yield f"energy: {title(run)}: {run.energy_mj:.0f} mJ a run, the machine's rest included"
+
+
+def stages(run: Run) -> Iterator[str]:
+    """A run's stages in a line for people, or why there are none; nothing where it was not run."""
     from minuet.benchmarks.stages import doubt, shares
 
-    if run.unwatched:
-        return f"not measured: {run.unwatched}"
     told = [f"{row.name} {row.p50_ms:.2f} ms ({100 * row.share:.0f} %)" for row in shares(run)]
-    return "; ".join(filter(None, (", ".join(told), doubt(run))))
+    line = "; ".join(filter(None, (", ".join(told), doubt(run))))
+    if line or run.unwatched:
+        yield f"stages: {title(run)}: {line or f'not measured: {run.unwatched}'}"
 
 
-def work_of(manifest: Manifest) -> dict[str, Any]:
-    """Steps, network evaluations and multiply-accumulates of a clip, as the manifest has them.
+def pairs_told(runs: Sequence[Run]) -> Iterator[str]:
+    """How many times as long each takes as the older one beside it."""
+    from minuet.benchmarks.compare import pairwise
 
-    Raises:
-        DamagedError: one of them is no number.
-    """
-    sampler = manifest.sampler
-    steps = sampler.get("steps") or 0
-    found = {"steps": steps, "nfe": sampler.get("nfe", steps), "macs": sampler.get("macs") or None}
-    for name, value in found.items():
-        wanted = float | int | None if name == "macs" else int
-        if isinstance(value, bool) or not isinstance(value, wanted):
-            raise DamagedError(
-                f"{manifest.name}: {name} of its sampler is {value!r:.40}, not a number; "
-                "export again."
-            )
-    return found
+    older = {(run.artifact, run.runtime): run for run in runs if run.side}
+    for run in runs:
+        base = older.get((run.artifact, run.runtime))
+        if base and not (run.side or run.refusal or base.refusal):
+            found = pairwise(run.samples_ms["total"], base.samples_ms["total"]).ratio
+            known = f"{found.low:.3f} to {found.high:.3f}"
+            sure = known if isfinite(found.high) else "too few samples to say how surely"
+            yield f"{title(run)}: {found.value:.3f} times as long as the older one ({sure})"
 
 
-def _run(key: str, artifact: Artifact, work: Mapping[str, Any], found: Any, threads: int) -> Run:
-    from minuet.benchmarks.subject import artifact_hash
-
-    blank = Run(
-        artifact=artifact.name,
-        artifact_sha256=artifact_hash(artifact),
-        runtime=key.rpartition(" on ")[2],
-        runtime_version=found.version,
-        threads=threads,
-        samples_ms={name: tuple(values) for name, values in found.samples_ms.items()},
-        peak_rss_mib=found.peak_rss_mib,
-        bytes_on_disk=artifact.size,
-        **work,
-    )
-    return replace(blank, refusal=found.refusal, unwatched=found.unwatched)
+def not_measured(runs: Sequence[Run]) -> Iterator[str]:
+    """What this machine does not tell, once and not for every run."""
+    ran = [run for run in runs if not run.refusal]
+    for reason in dict.fromkeys(run.unmetered for run in ran if run.unmetered):
+        yield f"energy: not measured: {reason.removeprefix('not measured: ')}"
+    untold = {"PSS": "peak_pss_mib", "mapped files": "mapped_mib", "memory": "peak_rss_mib"}
+    missing = [name for name, key in untold.items() if all(getattr(r, key) is None for r in ran)]
+    if ran and missing:
+        yield f"{', '.join(missing)}: not measured: this system does not tell"
 
 
-def _frames(path: Path) -> NDArray[Any]:
-    with np.load(path, allow_pickle=False) as stored:
-        first: NDArray[Any] = stored[stored.files[0]]
-    return first
+def doubts(report: Report) -> Iterator[str]:
+    """What in the machine and the harness a reader must know of."""
+    from minuet.benchmarks.overhead import MOST_US
+
+    if report.machine.throttled:
+        yield (
+            f"heat slowed a core {report.machine.throttled} times meanwhile; "
+            "cool down and measure again"
+        )
+    if report.overhead_us and report.overhead_us > MOST_US:
+        yield f"the harness itself takes {report.overhead_us:.0f} us of each sample"

@@ -70,7 +70,6 @@ EXTRAS = {
     "optimum": "optimum",
     "psycopg": "curate",
     "pyarrow": "curate",
-    "scipy": "distill",
     "skia": "fast",
     "sqlalchemy": "curate",
     "starlette": "curate",

@@ -45,8 +45,8 @@ class Found:
 BACKENDS = (
     Backend(name="numpy", module="numpy", extra="", does="everything"),
     Backend(name="onnxruntime", module="onnxruntime", extra="", does="run ONNX"),
+    Backend(name="scipy", module="scipy", extra="", does="judge measurements"),
     Backend(name="torch", module="torch", extra="distill", does="distill"),
-    Backend(name="scipy", module="scipy", extra="distill", does="judge clips"),
     Backend(name="pyyaml", module="yaml", extra="distill", does="read recipes"),
     Backend(name="torchao", module="torchao", extra="quantize", does="quantize"),
     Backend(name="onnx", module="onnx", extra="onnx", does="export ONNX"),

@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from minuet.benchmarks.budget import budget_of, find_budget, read_budget, unit_of
+from minuet.benchmarks.budget import Device, budget_of, find_budget, read_budget
+from minuet.benchmarks.metrics import unit_of
 from minuet.contracts.errors import DamagedError, RequestError
+from minuet.contracts.report import Machine
 
 GOOD = {"metric": "total.p50", "at_most": 300, "unit": "ms"}
 
@@ -37,7 +39,12 @@ def test_every_shipped_budget_can_be_read() -> None:
         ({"at_most": True}, "at_most is a number, got True"),
         ({"metric": 5}, "names and unit are text, got 5"),
         ({"runtime": 4}, "names and unit are text, got 4"),
-        ({"at_least": 3}, "unexpected keyword argument 'at_least'"),
+        ({"at_least": 3}, "at_most or at_least, one of them"),
+        ({"at_most": None}, "at_most or at_least, one of them"),
+        ({"at_mots": 3}, "a limit is not written like this: .*'at_mots'"),
+        ({"at_most": 10**400}, "at_most is above 0"),
+        ({"metric": "off."}, "no metric is called 'off.'"),
+        ({"metric": "energy"}, "energy is measured in mJ, not ms"),
     ],
 )
 def test_a_wrong_limit_is_refused_with_what_is_wrong(
@@ -57,6 +64,13 @@ def test_a_wrong_limit_is_refused_with_what_is_wrong(
         ({"schema": 1, "name": "x", "limits": [GOOD], "level": 2}, "0.5 < level < 1"),
         ({"schema": 1, "name": 7, "limits": [GOOD]}, "name is text and size whole, got 7"),
         ({"schema": 1, "name": "x", "size": "big", "limits": [GOOD]}, "got 'x', 'big'"),
+        ({"schema": 1, "name": "x", "limits": [GOOD], "level": "high"}, "are numbers, got 'high'"),
+        ({"schema": 1, "name": "x", "limits": [GOOD], "device": 3}, "a device is a table, got 3"),
+        ({"schema": 1, "name": "x", "limits": [GOOD], "device": {"gpu": "x"}}, "'gpu'"),
+        ({"schema": 1, "name": "x", "limits": [GOOD], "device": {"cores": "2"}}, "a whole number"),
+        ({"schema": 1, "name": "x", "limits": [GOOD], "compare": "total.p50"}, "list of metrics"),
+        ({"schema": 1, "name": "x", "limits": [GOOD], "compare": ["speed"]}, "no metric is called"),
+        ({"schema": 1, "name": "x", "limits": [GOOD], "compare": ["off.x"]}, "give it a limit"),
         ({"schema": 1, "name": "x", "limits": ["fast"]}, "a limit is a table, got 'fast'"),
     ],
 )
@@ -89,3 +103,20 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 
 def test_stages_have_quantiles_in_milliseconds() -> None:
     assert unit_of("stage.text.p90") == "ms" and unit_of("peak_rss") == "MiB"
+
+
+def test_a_device_is_named_by_patterns() -> None:
+    machine = Machine(cpu="Example 9000", cores=2, memory_mib=1, os="Linux 6.1", python="3.11")
+    assert Device().strange(machine) == Device(cpu="Example*", os="Linux*", cores=2).strange(
+        machine
+    )
+    assert Device().strange(machine) == ()
+    (cpu, cores) = Device(cpu="*Gen 3", cores=8).strange(machine)
+    assert cpu == "cpu 'Example 9000', not '*Gen 3'" and cores == "cores 2, not 8"
+
+
+def test_nothing_may_run_elsewhere_and_nothing_may_cost_nothing() -> None:
+    off = {"metric": "off.CPUExecutionProvider", "at_most": 0}
+    assert budget_of({"schema": 1, "name": "x", "limits": [off]}).limits[0].value == 0
+    with pytest.raises(RequestError, match="above 0, got 0"):
+        budget_of({"schema": 1, "name": "x", "limits": [GOOD | {"at_most": 0}]})

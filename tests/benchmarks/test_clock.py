@@ -3,6 +3,7 @@ import itertools
 import pytest
 
 from minuet.benchmarks.clock import resolution
+from minuet.contracts.errors import RequestError
 
 
 def test_the_tick_is_the_smallest_step_that_was_seen() -> None:
@@ -20,7 +21,7 @@ def test_a_coarse_clock_asks_for_longer_samples() -> None:
 
 @pytest.mark.parametrize("step", [0, -5])
 def test_a_clock_that_stands_still_or_goes_back_is_refused(step: int) -> None:
-    with pytest.raises(RuntimeError, match="stands still or goes back"):
+    with pytest.raises(RequestError, match="stands still or goes back"):
         resolution(itertools.count(10**9, step).__next__, pairs=10)
 
 

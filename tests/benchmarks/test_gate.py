@@ -4,9 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minuet.benchmarks.budget import Budget, Limit
+from minuet.benchmarks.budget import Budget, Device, Limit
+from minuet.benchmarks.compare import drift
 from minuet.benchmarks.gate import FAIL, INCONCLUSIVE, PASS, Verdict, gate, outcome_of
+from minuet.benchmarks.subject import artifact_hash
+from minuet.contracts.artifact import Artifact, FileEntry, Manifest, Parity
 from minuet.contracts.errors import RequestError
+from minuet.contracts.report import Operator
+from tests.benchmarks.noise import in_turns
 
 OPEN = Budget(name="no latency", limits=(Limit(metric="bytes", at_most=10_000_000),))
 
@@ -176,3 +181,173 @@ def test_a_budget_for_another_size_is_refused_with_both(make_run: Any, make_repo
     with pytest.raises(RequestError, match="for 512 px, the report for 256 px"):
         gate(make_report(make_run(), size=256), budget)
     assert gate(make_report(make_run(), size=512), budget)
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+def test_what_is_undecided_says_how_many_samples_would_decide(
+    make_run: Any, make_report: Any
+) -> None:
+    (limited,) = gate(make_report(make_run(drawn(0, 30))), budget("total.p50", 103.5))
+    assert limited.needed > 30 and f"about {limited.needed} samples" in limited.note
+    rng = np.random.default_rng(14)
+    new, old = (make_report(make_run(m * rng.lognormal(0, 0.1, 25))) for m in (108, 100))
+    compared = gate(new, OPEN, old)[-1]
+    assert compared.outcome == INCONCLUSIVE and compared.needed > 25
+    assert f"about {compared.needed} samples would decide; there are 25" in compared.note
+
+
+def test_a_floor_is_the_mirror_of_a_ceiling(make_run: Any, make_report: Any) -> None:
+    report = make_report(make_run(drawn(0, 60)))
+    floors = [
+        Budget(name="b", limits=(Limit(metric="total.p50", at_least=at_least),))
+        for at_least in (90.0, 120.0, 104.0)
+    ]
+    kept, broken, open_ = (gate(report, floor)[0] for floor in floors)
+    assert (kept.outcome, broken.outcome, open_.outcome) == (PASS, FAIL, INCONCLUSIVE)
+    assert str(broken).endswith("at least 120 ms")
+
+
+def test_the_newer_metrics_are_read(make_run: Any, make_report: Any) -> None:
+    run = make_run(
+        peak_pss_mib=90.0, mapped_mib=4.0, energy_mj=12.5, shown=8, samples_ms={"sustained": [7.0]}
+    )
+    found = {
+        metric: gate(make_report(run), budget(metric, 1e12))[0].value
+        for metric in ("peak_pss", "mapped", "energy", "macs_per_frame", "sustained.p50")
+    }
+    assert list(found.values()) == [90.0, 4.0, 12.5, 1.25e8, 7.0]
+    blank = make_run(unmetered="no battery is read here")
+    (energy,) = gate(make_report(blank), budget("energy", 5))
+    assert energy.outcome == INCONCLUSIVE and energy.note == "not measured: no battery is read here"
+
+
+def test_a_fall_back_to_another_unit_is_a_broken_limit(make_run: Any, make_report: Any) -> None:
+    operators = (
+        Operator(name="a", kind="Conv", unit="QNNExecutionProvider", p50_ms=9.0),
+        Operator(name="b", kind="Resize", unit="CPUExecutionProvider", p50_ms=1.0),
+    )
+    report = make_report(make_run(operators=operators))
+    (verdict,) = gate(report, budget("off.QNN*", 0.05))
+    assert verdict.outcome == FAIL and verdict.value == pytest.approx(0.1)
+    assert gate(report, budget("off.QNN*", 0.1001))[0].outcome == PASS
+    (blind,) = gate(make_report(make_run(unplaced="it tells none")), budget("off.QNN*", 0.1))
+    assert blind.outcome == INCONCLUSIVE and blind.note == "not measured: it tells none"
+
+
+def test_a_proof_is_judged_only_of_the_bundle_that_was_measured(
+    make_run: Any, make_report: Any
+) -> None:
+    parity = Parity(verdict="pass", backend="ort: 1.31", metric="worst psnr, dB", value=38.0)
+    artifact = Artifact(
+        target="onnx",
+        precision="fp32",
+        entry="m.onnx",
+        files=(FileEntry(path="m.onnx", bytes=1, sha256="0" * 64),),
+        requires={},
+        parity=(parity,),
+    )
+    manifest = Manifest(
+        name="sticker",
+        family="f",
+        programs={},
+        sampler={},
+        artifacts=(artifact,),
+        files=(),
+        minuet="0",
+        source_sha256="",
+    )
+    floor = Budget(name="b", limits=(Limit(metric="parity.db", at_least=40.0, unit="dB"),))
+    same = make_report(make_run(artifact_sha256=artifact_hash(artifact)))
+    (verdict,) = gate(same, floor, manifest=manifest)
+    assert verdict.outcome == FAIL and "parity.db 38 dB, at least 40 dB" in str(verdict)
+    assert "--bundle" in gate(same, floor)[0].note
+    with pytest.raises(RequestError, match="not the bundle that was measured"):
+        gate(make_report(make_run()), floor, manifest=manifest)
+
+
+def test_a_budget_of_another_device_is_refused_unless_asked_for(
+    make_run: Any, make_report: Any
+) -> None:
+    phone = replace(OPEN, device=Device(os="Android*"))
+    with pytest.raises(RequestError, match=r"another machine \(os 'Linux 6.1', not 'Android\*'\)"):
+        gate(make_report(make_run()), phone)
+    assert gate(make_report(make_run()), phone, allow_strangers=True)[0].outcome == PASS
+    assert gate(make_report(make_run()), replace(OPEN, device=Device(cores=2)))
+
+
+# --- in turns ------------------------------------------------------------------------------------
+
+
+def sides(make_run: Any, make_report: Any, old: Any, new: Any, **changes: Any) -> Any:
+    return make_report(make_run(new, **changes), make_run(old, side="base"))
+
+
+def test_two_sides_are_compared_and_only_the_new_is_limited(
+    make_run: Any, make_report: Any
+) -> None:
+    old, new = in_turns(np.random.default_rng(0), 300, (1.0, 1.08))
+    report = sides(make_run, make_report, old, new, bytes_on_disk=11_000_000)
+    size, latency = gate(report, OPEN)
+    assert (size.outcome, size.metric) == (FAIL, "bytes")
+    assert (latency.outcome, latency.metric) == (FAIL, "total.p50 over baseline")
+    assert latency.value == pytest.approx(1.08, abs=0.02) and latency.samples == 300
+
+
+def test_a_base_without_its_new_run_is_refused(make_run: Any, make_report: Any) -> None:
+    report = make_report(make_run(), make_run(artifact="onnx-int8", side="base"))
+    with pytest.raises(
+        RequestError, match=r"nothing to compare: report has onnx-fp32 .* onnx-int8"
+    ):
+        gate(report, OPEN)
+
+
+def test_heat_that_slows_both_hides_no_pass_and_no_fail(make_run: Any, make_report: Any) -> None:
+    rng = np.random.default_rng(1)
+    heat = np.linspace(1, 1.3, 300)
+    for factor, outcome in ((1.0, INCONCLUSIVE), (1.08, FAIL)):
+        old, new = in_turns(rng, 300, (1.0, factor), shared=0.02, own=0.02)
+        verdict = gate(sides(make_run, make_report, old * heat, new * heat), OPEN)[-1]
+        assert verdict.outcome == outcome
+    old, new = in_turns(rng, 300, shared=0.02, own=0.02)
+    assert (
+        "both drift by +"
+        in gate(sides(make_run, make_report, old * heat, new * heat), OPEN)[-1].note
+    )
+    alone = gate(sides(make_run, make_report, old, new * heat), OPEN)[-1]
+    assert alone.outcome == INCONCLUSIVE and "their ratio drifts by +" in alone.note
+
+
+def test_a_drift_smaller_than_a_slow_down_does_not_excuse_it(
+    make_run: Any, make_report: Any
+) -> None:
+    old, new = in_turns(np.random.default_rng(2), 300, (1.0, 1.3), shared=0.02, own=0.06)
+    new *= np.linspace(1, 1.1, 300)
+    assert drift(new / old, 0.05) is not None
+    assert gate(sides(make_run, make_report, old, new), OPEN)[-1].outcome == FAIL
+
+
+def test_numbers_are_compared_where_a_budget_says_so(make_run: Any, make_report: Any) -> None:
+    wide = replace(OPEN, compare=("bytes", "macs", "energy", "total.p90"))
+    old = make_report(make_run(drawn(1)))
+    new = make_report(make_run(drawn(2), bytes_on_disk=4_400_000))
+    size, work, energy, tail = gate(new, wide, old)[1:]
+    assert (size.outcome, size.value) == (FAIL, 1.1)
+    assert (work.outcome, work.value) == (PASS, 1.0)
+    assert (energy.outcome, energy.note) == (INCONCLUSIVE, "not measured")
+    assert tail.metric == "total.p90 over baseline" and tail.outcome == PASS
+
+
+def test_many_comparisons_raise_no_more_false_alarms_than_one(
+    make_run: Any, make_report: Any
+) -> None:
+    names = [f"stage.{at}" for at in range(12)]
+    many = replace(OPEN, compare=tuple(f"{name}.p50" for name in names), min_effect=0.001)
+    alarms = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        rows = [{name: tuple(rng.lognormal(0, 0.05, 40)) for name in names} for _ in (0, 1)]
+        new, old = (make_report(make_run(samples_ms=row)) for row in rows)
+        alarms += outcome_of(gate(new, many, old)) == FAIL
+    assert alarms <= 1

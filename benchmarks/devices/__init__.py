@@ -1,0 +1,1 @@
+"""A phone on a cable, a board on the network, a Mac -> the same subjects as at the desk."""

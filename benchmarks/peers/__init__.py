@@ -1,0 +1,1 @@
+"""The same student by the ways that people have without minuet, measured beside it."""
