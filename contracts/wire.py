@@ -44,7 +44,8 @@ def numbers(value: Value) -> list[int]:
     """A repeated whole number, packed or alone."""
     if isinstance(value, int):
         return [value]
-    found, at = [], 0
+    found: list[int] = []
+    at = 0
     while at < len(value):
         one, at = _varint(value, at)
         found.append(one)
