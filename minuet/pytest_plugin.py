@@ -170,7 +170,7 @@ def pytest_runtest_makereport(item: Any) -> Generator[None, Any, Any]:
     return report
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)  # pytest keeps plugins in sets
 class Collected:
     """What all tests measured; pytest calls its hooks."""
 

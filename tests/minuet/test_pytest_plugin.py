@@ -307,3 +307,11 @@ def test_the_package_offers_the_fixture_to_any_pytest(
     monkeypatch.setenv("PYTHONPATH", path.rstrip(os.pathsep))
     done = pytester.runpytest_subprocess("--fixtures", "-p", "probe")
     done.stdout.fnmatch_lines(["minuet_latency*"])
+
+
+def test_folders_with_conftests_of_their_own_are_no_trouble(project: pytest.Pytester) -> None:
+    for name in ("one", "two"):
+        folder = project.mkpydir(name)
+        (folder / "conftest.py").write_text("def pytest_runtest_logreport(report): pass\n")
+        (folder / f"test_{name}.py").write_text("def test_it(): pass\n")
+    project.runpytest_inprocess("-p", "minuet.pytest_plugin").assert_outcomes(passed=2)
