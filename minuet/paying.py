@@ -7,6 +7,7 @@ for it; the others are told.
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +50,7 @@ class Weighed:
     ms: float | None = None  # median
     parent_ms: float | None = None
     # The median of ratios of samples taken side by side, and its interval.
-    ratio: tuple[float, float, float] | None = None
+    ratio: tuple[float, float, float | None] | None = None  # no end: from too few samples
     outcome: str = ""  # faster, same, slower, unsure
     reason: str = ""  # why it was not run, or not timed
 
@@ -270,7 +271,7 @@ def _compared(pair: Pair, samples: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "ms": statistics.median(new),
         "parent_ms": statistics.median(old),
-        "ratio": (found.value, found.low, found.high),
+        "ratio": (found.value, found.low, found.high if math.isfinite(found.high) else None),
         "outcome": outcome_of(found),
     }
 
@@ -292,7 +293,9 @@ def _psnr(made_TCHW: NDArray[Any], frames_TCHW: NDArray[Any]) -> float:
 
 def _row(one: Weighed, floor_db: float) -> list[object]:
     broken = ", ".join(one.broken(floor_db))
-    ratio = "-" if one.ratio is None else "{:.2f} ({:.2f}..{:.2f})".format(*one.ratio)
+    value, low, high = one.ratio or (None, None, None)
+    end = "?" if high is None else f"{high:.2f}"
+    ratio = "-" if value is None else f"{value:.2f} ({low:.2f}..{end})"
     return [
         one.target,
         one.runtime,

@@ -88,7 +88,8 @@ def test_what_does_not_pay_is_refused_with_a_table_and_kept_on_request(
     assert rows[0]["runtime"] == "ort" and rows[0]["answers"] and rows[0]["broken"]
     for row in rows:  # one for each runtime that opens the file
         value, low, high = row["ratio"]
-        assert low <= value <= high and row["ms"] > 0 and row["parent_ms"] > 0
+        assert low <= value and (high is None or value <= high)
+        assert row["ms"] > 0 and row["parent_ms"] > 0
         assert row["bytes"] < row["parent_bytes"] and len(row["decibels"]) == 8 and row["version"]
     bundle = tmp_path / "bundle"
     export = ["export", str(out), "-o", str(bundle), "--to", "onnx", "--size", "64"]
