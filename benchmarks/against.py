@@ -13,9 +13,8 @@ from minuet.benchmarks.metrics import number_of, quantile_of, why_missing
 from minuet.benchmarks.stats import GATE_LEVEL, holm
 from minuet.benchmarks.verdict import FAIL, INCONCLUSIVE, PASS, Verdict, decided_by
 from minuet.contracts.errors import RequestError
-from minuet.contracts.report import Report, Run
+from minuet.contracts.report import BASE, Report, Run
 
-BASE = "base"  # the side of the older of two that were measured in turns
 OUTCOMES = {compare.SLOWER: FAIL, compare.UNSURE: INCONCLUSIVE}
 HEATED = 0.05  # a drift of pairs below this is left to their interval
 HOT = 0.1  # a rise above this spoils what passes even where chance may have made it

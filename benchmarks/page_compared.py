@@ -7,7 +7,6 @@ from minuet.benchmarks.compare import FASTER, MIN_EFFECT, SAME, SLOWER, Comparis
 from minuet.benchmarks.history import Course
 from minuet.benchmarks.page_html import NOTHING, Html, Part, every, note, part, tag
 from minuet.benchmarks.page_words import (
-    BASE,
     Warm,
     amount,
     aside,
@@ -18,6 +17,7 @@ from minuet.benchmarks.page_words import (
     signed,
 )
 from minuet.benchmarks.stats import GATE_LEVEL
+from minuet.contracts.report import BASE
 
 KINDS = {SLOWER: "fail", FASTER: "pass", SAME: "plain"}
 EFFECT = f"{100 * MIN_EFFECT:.0f} %"

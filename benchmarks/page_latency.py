@@ -25,7 +25,6 @@ from minuet.benchmarks.page_html import (
     tag,
 )
 from minuet.benchmarks.page_words import (
-    BASE,
     UNKNOWN,
     Warm,
     amount,
@@ -41,7 +40,7 @@ from minuet.benchmarks.page_words import (
 )
 from minuet.benchmarks.stats import Interval
 from minuet.benchmarks.verdict import Verdict, figure
-from minuet.contracts.report import Run
+from minuet.contracts.report import BASE, Run
 
 WHAT = "What was measured of each run; below the median its interval"
 MOST_DRAWN = 16  # runs in a drawing; the tables have all

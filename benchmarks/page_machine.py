@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from minuet.benchmarks.page_html import NOTHING, Part, listing, note, part, plain, table, tag
-from minuet.benchmarks.page_words import BASE, amount, who
-from minuet.contracts.report import Machine, Peaks, Report, Run
+from minuet.benchmarks.page_words import amount, who
+from minuet.contracts.report import BASE, Machine, Peaks, Report, Run
 
 
 def machine(report: Report) -> Part:

@@ -10,12 +10,11 @@ from minuet.benchmarks.stages import PREFIX
 from minuet.benchmarks.stats import Floats, Interval, checked, quantile, quantile_interval
 from minuet.benchmarks.verdict import Verdict, figure
 from minuet.contracts.artifact import Parity
-from minuet.contracts.report import Run
+from minuet.contracts.report import BASE, Run
 
 UNKNOWN = Html("&ndash;")
 NARROW = "\N{NO-BREAK SPACE}"
 NAMED = 32  # letters of a name in a drawing
-BASE = "base"  # a run's side: the older of two that were measured in turns
 FEWEST = {0.5: 1, 0.9: 20, 0.99: 100}  # samples below which a quantile is only its extremes
 TIMES = {
     "total": "warm runs",

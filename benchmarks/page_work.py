@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from minuet.benchmarks import placement
 from minuet.benchmarks.page_html import Html, Part, Row, bars, note, part, tag
-from minuet.benchmarks.page_words import BASE, aside, percent, who
+from minuet.benchmarks.page_words import aside, percent, who
 from minuet.benchmarks.stages import doubt, shares
 from minuet.benchmarks.verdict import figure
-from minuet.contracts.report import Run
+from minuet.contracts.report import BASE, Run
 from minuet.contracts.stages import OTHER
 
 FIRST = 3  # runs of which the first sentence speaks

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from minuet.benchmarks.against import BASE, against, in_turns
+from minuet.benchmarks.against import against, in_turns
 from minuet.benchmarks.budget import Budget
 from minuet.benchmarks.stats import Floats, Interval, checked, share_interval
 from minuet.benchmarks.verdict import FAIL, INCONCLUSIVE, PASS
 from minuet.contracts.errors import InconclusiveError, RequestError
-from minuet.contracts.report import Machine, Report, Run
+from minuet.contracts.report import BASE, Machine, Report, Run
 
 OLD, SAME, FIVE, TEN = "base", "same", "5 %", "10 %"  # who takes turns
 HEAT = 0.3  # by how much the planted heat slows the end of a gate run against its beginning

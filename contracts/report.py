@@ -8,6 +8,7 @@ from minuet.contracts.errors import DamagedError
 from minuet.contracts.records import record
 
 SCHEMA = 2
+BASE = "base"  # the side of the older of two bundles that were measured in turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class Run:
     unmetered: str = ""  # why its energy is not known
     operators: tuple[Operator, ...] = ()  # slowest first
     unplaced: str = ""  # why its operators are not known
-    side: str = ""  # "base": the older of two that were measured in turns
+    side: str = ""  # BASE, or the newer one's and everybody else's
     batch: int = 1  # calls of which a warm sample is the mean: alone too short for the clock
 
     def __post_init__(self) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from minuet import __version__
 from minuet.benchmarks import stats
-from minuet.benchmarks.against import BASE
 from minuet.benchmarks.budget import Budget, Limit
 from minuet.benchmarks.calls import time_calls
 from minuet.benchmarks.clock import Clock, resolution
@@ -18,7 +17,7 @@ from minuet.benchmarks.metrics import QUANTILES
 from minuet.benchmarks.verdict import FAIL, INCONCLUSIVE, Verdict
 from minuet.contracts.errors import DamagedError, RequestError
 from minuet.contracts.files import contained, read_json, write_json
-from minuet.contracts.report import Machine, Report, Run
+from minuet.contracts.report import BASE, Machine, Report, Run
 
 SAMPLES = 100  # at least; a far quantile needs more before its bound exists
 

@@ -17,7 +17,7 @@ from minuet import __version__
 from minuet.commands.common import Out, Step
 from minuet.contracts.artifact import Artifact, Manifest
 from minuet.contracts.errors import DamagedError, Refusal, RequestError
-from minuet.contracts.report import Machine, Peaks, Report, Run
+from minuet.contracts.report import BASE, Machine, Peaks, Report, Run
 from minuet.contracts.tensors import Arrays, Signature
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from minuet.benchmarks.measure import Measured, Plan
     from minuet.benchmarks.subject import Job
 
-BASE = "base"  # the side of the older of two bundles
 PROCESSES = 3  # a comparison samples each side in: where one lies in memory may cost it a per cent
 PEAK_SECONDS = 10.0
 THEIRS = Refusal("another machine has a meter of its own")

@@ -136,13 +136,13 @@ def executorch(path: Path, threads: int) -> Part:
     if portable_lib._threadpool_get_thread_count() != threads:
         portable_lib._unsafe_reset_threadpool(threads)
     program = Runtime.get().load_program(path)
-    method, names = program.load_method("forward"), names_of(path.stem)
+    held = program, program.load_method("forward")  # a method does not outlive its program
+    names = names_of(path.stem)
 
     def run(given: Mapping[str, Any]) -> list[Any]:
         rows = [torch.from_numpy(np.array(given[name], order="C")) for name in names]
-        return [one.numpy().copy() for one in method.execute(rows)]
+        return [one.numpy().copy() for one in held[1].execute(rows)]
 
-    run.program = program  # type: ignore[attr-defined]  # a method outlives its program badly
     return run
 
 

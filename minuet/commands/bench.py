@@ -1,7 +1,8 @@
 """A bundle becomes report.json and report.html: every artifact on every runtime that is here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from statistics import median
@@ -49,7 +50,6 @@ def bench(
 ) -> None:
     """Measure latency, stages, memory, energy and bytes, in fresh processes, all taking turns."""
     from minuet.benchmarks.budget import find_budget, read_budget
-    from minuet.benchmarks.gate import gate
     from minuet.benchmarks.measure import Plan
     from minuet.benchmarks.page import Story
     from minuet.export.bundle import load_bundle
@@ -61,23 +61,20 @@ def bench(
     limits = read_budget(find_budget(budget)) if budget else None
     manifest = load_bundle(bundle)
     plan = Plan(samples=samples, seconds=seconds, sustained=sustained)
-    with held_device(device, sustained=bool(sustained)) as there:
-        found = measure_bundle(
-            bundle,
-            manifest,
-            [name.strip() for name in runtimes.split(",") if name.strip()],
-            plan=plan,
-            threads=threads,
-            seed=seed,
-            against=against,
-            peaks=peaks,
-            device=there,
-            out=say,
-        )
-    for note in there.notes() if there else ():  # what letting go of it left there
-        if note not in found.notes:
-            say.warn(note)
-    verdicts = gate(found.report, limits) if limits else []
+    measuring = partial(
+        measure_bundle,
+        bundle,
+        manifest,
+        [name.strip() for name in runtimes.split(",") if name.strip()],
+        plan=plan,
+        threads=threads,
+        seed=seed,
+        against=against,
+        peaks=peaks,
+        out=say,
+    )
+    found = on_device(device, measuring, say, sustained=bool(sustained))
+    verdicts, refusal = judged(found.report, limits)
     story = Story(
         report=found.report,
         verdicts=verdicts,
@@ -88,10 +85,34 @@ def bench(
     write_report(out, story)
     tell(say, found, verdicts)
     say.finish({"report": str(out), **found.report.to_json()}, f"\nreport: {out / 'report.html'}")
+    if refusal:
+        raise refusal
     if all(run.refusal for run in found.report.runs):
         raise MissingBackendError(
             "nothing could be run here; `minuet doctor` says what is missing."
         )
+
+
+def on_device(
+    word: str, measuring: Callable[..., Measurement], say: Out, *, sustained: bool
+) -> Measurement:
+    """What was measured on the device that a word names; what letting go of it left is said."""
+    with held_device(word, sustained=sustained) as there:
+        found = measuring(device=there)
+    for note in there.notes() if there else ():
+        if note not in found.notes:
+            say.warn(note)
+    return found
+
+
+def judged(report: Report, limits: Any) -> tuple[list[Any], RequestError | None]:
+    """The budget's verdicts; or why it is not for this report, which is written all the same."""
+    from minuet.benchmarks.gate import gate
+
+    try:
+        return (gate(report, limits) if limits else []), None
+    except RequestError as error:
+        return [], error
 
 
 def held_device(word: str, *, sustained: bool) -> AbstractContextManager[Any]:

@@ -117,6 +117,15 @@ def test_a_bundle_becomes_a_report_and_a_page(bundle: Path, tmp_path: Path) -> N
         assert fake.peak_pss_mib and fake.mapped_mib == 0
 
 
+def test_a_budget_that_is_for_others_loses_nothing_that_was_measured(
+    bundle: Path, tmp_path: Path
+) -> None:
+    done = bench(bundle, tmp_path / "report", "--budget", "laptop-2core")
+    assert done.exit_code == 2
+    assert "is for 512 px, the report for 16 px; choose the budget of that size" in done.output
+    assert read_report(tmp_path / "report").runs and (tmp_path / "report/report.html").exists()
+
+
 @pytest.mark.parametrize(
     "sampler", [{"steps": "two"}, {"nfe": [1]}, {"steps": 1.5}, {"macs": "many"}, {"steps": True}]
 )
